@@ -1,0 +1,3 @@
+//! cloudsim
+
+fn main() {}

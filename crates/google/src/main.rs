@@ -1,0 +1,3 @@
+//! google
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! imagepack
+
+fn main() {}
