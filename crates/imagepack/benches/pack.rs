@@ -1,0 +1,149 @@
+//! Packs a disk of real files with `tar -Sc | gzip -6` and with `imagepack`, in turn, and prints the
+//! ratios of their speeds and sizes.
+//!
+//! `cargo bench -p imagepack` makes a sparse disk of 4 GiB from `/usr`; the variable `DISK` names
+//! another one. `ROUNDS` (3) and `LEVELS` (the default level; `1,2,3` compares some) can be set too.
+
+use std::{
+    env,
+    fs::{self, File},
+    io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use imagepack::Options;
+
+const MIB: u64 = 1 << 20;
+
+fn main() -> io::Result<()> {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let disk = match env::var_os("DISK") {
+        Some(disk) => fs::canonicalize(disk)?,
+        None => sample_disk(dir.path())?,
+    };
+    let rounds: usize = setting("ROUNDS", 3);
+    let levels: Vec<u32> = env::var("LEVELS")
+        .unwrap_or_else(|_| Options::DEFAULT_LEVEL.to_string())
+        .split(',')
+        .map(|level| level.parse().expect("LEVELS holds numbers"))
+        .collect();
+
+    let metadata = disk.metadata()?;
+    let data = metadata.blocks() * 512;
+    println!(
+        "{}: {} MiB, {} MiB of them allocated",
+        disk.display(),
+        metadata.len() / MIB,
+        data / MIB
+    );
+    warm_up(&disk)?;
+
+    let packed = dir.path().join("packed.tar.gz");
+    let mut gzip = Vec::new();
+    let mut ours = vec![Vec::new(); levels.len()];
+    for round in 1..=rounds {
+        gzip.push(measure(&mut tar_gzip(&disk, &packed), &packed)?);
+        show(round, "tar -Sc | gzip -6", data, *gzip.last().unwrap());
+        for (level, runs) in levels.iter().zip(&mut ours) {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_imagepack"));
+            command.arg("pack").arg(&disk).arg("-o").arg(&packed);
+            command.args(["--level", &level.to_string(), "--json"]);
+            runs.push(measure(&mut command, &packed)?);
+            show(
+                round,
+                &format!("imagepack --level {level}"),
+                data,
+                *runs.last().unwrap(),
+            );
+        }
+    }
+
+    let (gzip_seconds, gzip_size) = median(gzip);
+    for (level, runs) in levels.iter().zip(ours) {
+        let (seconds, size) = median(runs);
+        println!(
+            "level {level}: {:.2} times the speed of tar -Sc | gzip -6, {:.3} times its size (medians of {rounds})",
+            gzip_seconds / seconds,
+            size as f64 / gzip_size as f64
+        );
+    }
+    Ok(())
+}
+
+fn setting(name: &str, default: usize) -> usize {
+    env::var(name).map_or(default, |value| value.parse().expect("a number"))
+}
+
+/// A disk like an image's: extents of real files with holes between them, 1.25 GiB of 4.
+fn sample_disk(dir: &Path) -> io::Result<PathBuf> {
+    let path = dir.join("disk.raw");
+    let mut disk = File::create(&path)?;
+    disk.set_len(4 << 30)?;
+    let mut tar = Command::new("tar")
+        .args(["-C", "/", "-c", "usr"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut files = tar.stdout.take().expect("piped");
+    for extent in 0..20 {
+        disk.seek(SeekFrom::Start(extent * 200 * MIB))?;
+        io::copy(&mut files.by_ref().take(64 * MIB), &mut disk)?;
+    }
+    tar.kill()?;
+    tar.wait()?;
+    disk.sync_all()?;
+    Ok(path)
+}
+
+/// Neither contender should pay for the first read.
+fn warm_up(disk: &Path) -> io::Result<()> {
+    let status = Command::new("tar")
+        .arg("-C")
+        .arg(disk.parent().expect("a file has a directory"))
+        .args(["-Scf", "-"])
+        .arg(disk.file_name().expect("a file has a name"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .and_then(|mut tar| {
+            io::copy(&mut tar.stdout.take().expect("piped"), &mut io::sink())?;
+            tar.wait()
+        })?;
+    assert!(status.success());
+    Ok(())
+}
+
+fn tar_gzip(disk: &Path, packed: &Path) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args([
+        "-c",
+        r#"tar -C "$1" --format=oldgnu -Sc "$2" | gzip -6 > "$3""#,
+    ]);
+    shell.arg("sh").arg(disk.parent().unwrap());
+    shell.arg(disk.file_name().unwrap()).arg(packed);
+    shell
+}
+
+/// Wall time in seconds and size in bytes of one run.
+fn measure(command: &mut Command, packed: &Path) -> io::Result<(f64, u64)> {
+    let started = Instant::now();
+    let output = command.output()?;
+    let seconds = started.elapsed().as_secs_f64();
+    assert!(output.status.success(), "{output:?}");
+    Ok((seconds, packed.metadata()?.len()))
+}
+
+fn show(round: usize, name: &str, data: u64, (seconds, size): (f64, u64)) {
+    println!(
+        "  {round}  {name:22} {seconds:7.2} s {:7.1} MiB/s of data {:7} MiB",
+        data as f64 / MIB as f64 / seconds,
+        size / MIB
+    );
+}
+
+fn median(mut runs: Vec<(f64, u64)>) -> (f64, u64) {
+    runs.sort_by(|a, b| a.0.total_cmp(&b.0));
+    runs[runs.len() / 2]
+}
