@@ -51,7 +51,8 @@ impl Output {
                 "Choose another output",
             )
         };
-        match path.metadata() {
+        // A link is not followed: renaming onto it would replace it, `/dev/stdout` for one.
+        match path.symlink_metadata() {
             Ok(existing) if disk.is(&existing) => return Err(same()),
             Ok(existing) if existing.is_dir() => {
                 return Err(Error::refused(
