@@ -1,0 +1,405 @@
+use crate::{
+    endpoint::Service,
+    error::{Error, Result},
+    http::{Call, Client, Reply, encode, one_line},
+    storage::{Crc32c, Location, int64},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
+
+const SERVICE: Service = Service::Compute;
+
+/// Longest wait for one operation; importing a large image takes minutes.
+const OPERATION: Duration = Duration::from_secs(3600);
+
+/// Polls of an operation: the first after this, each later by half more, up to the longest.
+const FIRST_POLL: Duration = Duration::from_millis(200);
+const LONGEST_POLL: Duration = Duration::from_secs(5);
+
+/// What is known of an image.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Image {
+    /// Its name.
+    pub name: String,
+    /// PENDING, READY, FAILED or DELETING.
+    pub status: String,
+    /// Of a family the newest image that is not deprecated is the one that new machines get.
+    #[serde(default)]
+    pub family: Option<String>,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// RFC 3339.
+    #[serde(default)]
+    pub creation_timestamp: String,
+    /// Bytes it is billed for; 0 until it is READY.
+    #[serde(deserialize_with = "int64", default)]
+    pub archive_size_bytes: u64,
+    /// GiB of a disk made from it.
+    #[serde(deserialize_with = "int64", default)]
+    pub disk_size_gb: u64,
+    /// Its URL.
+    #[serde(default)]
+    pub self_link: String,
+    /// Set when it is no longer for new machines.
+    #[serde(default)]
+    pub deprecated: Option<Deprecated>,
+    #[serde(default, skip_serializing)]
+    label_fingerprint: String,
+}
+
+/// How an image is deprecated.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Deprecated {
+    /// ACTIVE, DEPRECATED, OBSOLETE or DELETED.
+    pub state: String,
+}
+
+/// An image to be made of an uploaded archive.
+#[derive(Debug, Clone)]
+pub struct NewImage {
+    /// Its name.
+    pub name: String,
+    /// Its family.
+    pub family: String,
+    /// One line for people.
+    pub description: String,
+    /// Labels by Compute Engine's rules: at most 63 of `a-z0-9_-`, keys beginning with a letter.
+    pub labels: BTreeMap<String, String>,
+    /// Such as UEFI_COMPATIBLE.
+    pub guest_os_features: Vec<String>,
+    /// The archive.
+    pub source: Location,
+    /// What the archive holds; one that holds anything else is not registered.
+    pub crc32c: Crc32c,
+}
+
+/// What is known of a disk.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Disk {
+    /// Its name.
+    pub name: String,
+    /// URL of the image that it was made from.
+    #[serde(default)]
+    pub source_image: Option<String>,
+    /// URLs of the machines that it is attached to.
+    #[serde(default)]
+    pub users: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Operation {
+    name: String,
+    status: String,
+    error: Option<OperationErrors>,
+    http_error_status_code: Option<u16>,
+}
+
+#[derive(Deserialize)]
+struct OperationErrors {
+    errors: Vec<OperationError>,
+}
+
+#[derive(Deserialize)]
+struct OperationError {
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+impl Client {
+    /// An image; `None` when there is no such image.
+    ///
+    /// # Errors
+    /// As any call.
+    pub fn image(&self, project: &str, name: &str) -> Result<Option<Image>> {
+        self.image_at(project, &encode(name))
+    }
+
+    /// The image that a new machine of this family would get; `None` when there is none.
+    ///
+    /// # Errors
+    /// As any call.
+    pub fn image_of_family(&self, project: &str, family: &str) -> Result<Option<Image>> {
+        self.image_at(project, &format!("family/{}", encode(family)))
+    }
+
+    fn image_at(&self, project: &str, path: &str) -> Result<Option<Image>> {
+        let reply = self.call(&self.images(project, "GET", &format!("/{path}")))?;
+        if reply.status == 404 {
+            return Ok(None);
+        }
+        reply.into(SERVICE, &format!("Image {path}")).map(Some)
+    }
+
+    /// All images of a project, or those that `filter` (Compute Engine's syntax) lets through.
+    ///
+    /// # Errors
+    /// As any call.
+    pub fn list_images(&self, project: &str, filter: Option<&str>) -> Result<Vec<Image>> {
+        let mut list = self.images(project, "GET", "");
+        if let Some(filter) = filter {
+            list = list.query("filter", filter);
+        }
+        let pages: Vec<Vec<Image>> = self.pages(SERVICE, &list, &format!("Images of {project}"))?;
+        Ok(pages.into_iter().flatten().collect())
+    }
+
+    /// All disks of a project, of every zone and region.
+    ///
+    /// # Errors
+    /// As any call.
+    pub fn list_disks(&self, project: &str) -> Result<Vec<Disk>> {
+        #[derive(Deserialize)]
+        struct Scope {
+            #[serde(default)]
+            disks: Vec<Disk>,
+        }
+        let url = format!("projects/{}/aggregated/disks", encode(project));
+        let list = Call::new(SERVICE, "GET", self.endpoints.url(SERVICE, &url));
+        let pages: Vec<HashMap<String, Scope>> =
+            self.pages(SERVICE, &list, &format!("Disks of {project}"))?;
+        let scopes = pages.into_iter().flatten();
+        Ok(scopes.flat_map(|(_, scope)| scope.disks).collect())
+    }
+
+    /// Makes sure that a READY image of this name exists, and returns it. One that exists is left as
+    /// it is; one that another run is making is waited for; one that FAILED is made again.
+    ///
+    /// # Errors
+    /// The archive is missing or not what its CRC32C says; the import fails (then no image is left);
+    /// as any call.
+    pub fn ensure_image(&self, project: &str, new: &NewImage) -> Result<Image> {
+        let doing = format!("Image {}", new.name);
+        let started = Instant::now();
+        let mut pause = FIRST_POLL;
+        while started.elapsed() < OPERATION {
+            match self.image(project, &new.name)? {
+                Some(image) if image.status == "READY" => return Ok(image),
+                Some(image) if image.status == "FAILED" => self.delete_image(project, &new.name)?,
+                Some(_) => sleep(&mut pause),
+                None => {
+                    self.verify_source(new)?;
+                    let insert = self
+                        .images(project, "POST", "")
+                        .query("requestId", request_id())
+                        .json(&json!({
+                            "name": new.name,
+                            "family": new.family,
+                            "description": new.description,
+                            "labels": new.labels,
+                            "architecture": "X86_64",
+                            "guestOsFeatures": new.guest_os_features.iter()
+                                .map(|feature| json!({"type": feature})).collect::<Vec<_>>(),
+                            "rawDisk": {"source": new.source.https(), "containerType": "TAR"},
+                        }));
+                    let reply = self.call(&insert)?;
+                    // 409: another run was first, and its image is as good as ours.
+                    if reply.status != 409
+                        && let Err(error) = self.finish(project, reply, &doing)
+                        && error.status != Some(409)
+                    {
+                        self.discard_failed(project, &new.name);
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Err(Error::refused(
+            format!(
+                "{doing}: not READY after {} minutes",
+                OPERATION.as_secs() / 60
+            ),
+            "Look at it with `google images get`, then run this again",
+        ))
+    }
+
+    /// A machine cannot boot from a damaged archive, and nobody would know before it tries.
+    fn verify_source(&self, new: &NewImage) -> Result<()> {
+        let said = match self.object(&new.source)? {
+            Some(object) if object.crc32c == new.crc32c => return Ok(()),
+            Some(object) => format!("has CRC32C {}, not {}", object.crc32c, new.crc32c),
+            None => "does not exist".to_owned(),
+        };
+        Err(Error::refused(
+            format!("{} {said}; nothing was registered", new.source),
+            "Upload the archive again, then run this again",
+        ))
+    }
+
+    /// Leaves no failed image behind. Whatever goes wrong here, the next run mends as well.
+    fn discard_failed(&self, project: &str, name: &str) {
+        if let Ok(Some(image)) = self.image(project, name)
+            && image.status == "FAILED"
+        {
+            let _ = self.delete_image(project, name);
+        }
+    }
+
+    /// Deletes an image. One that is not there is fine.
+    ///
+    /// # Errors
+    /// As any call; when the operation fails.
+    pub fn delete_image(&self, project: &str, name: &str) -> Result<()> {
+        let delete = self
+            .images(project, "DELETE", &format!("/{}", encode(name)))
+            .query("requestId", request_id());
+        let reply = self.call(&delete)?;
+        if reply.status == 404 {
+            return Ok(());
+        }
+        self.finish(project, reply, &format!("Image {name}"))
+    }
+
+    /// Replaces labels of the same keys and keeps the others.
+    ///
+    /// # Errors
+    /// There is no such image; as any call.
+    pub fn label_image(
+        &self,
+        project: &str,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<()> {
+        let doing = format!("Image {name}");
+        // A stale fingerprint answers 412: somebody else changed a label in between.
+        for last in [false, false, true] {
+            let image = self.image(project, name)?.ok_or_else(|| missing(name))?;
+            let mut all = image.labels;
+            all.extend(labels.clone());
+            let set = self
+                .images(project, "POST", &format!("/{}/setLabels", encode(name)))
+                .json(&json!({"labels": all, "labelFingerprint": image.label_fingerprint}));
+            let reply = self.call(&set)?;
+            if reply.status != 412 || last {
+                return self.finish(project, reply, &doing);
+            }
+        }
+        unreachable!("the last round returns")
+    }
+
+    /// Sets an image's deprecation state: ACTIVE, DEPRECATED or OBSOLETE. Deprecated images are no
+    /// longer what their family stands for.
+    ///
+    /// # Errors
+    /// There is no such image; as any call.
+    pub fn deprecate_image(&self, project: &str, name: &str, state: &str) -> Result<()> {
+        let deprecate = self
+            .images(project, "POST", &format!("/{}/deprecate", encode(name)))
+            .query("requestId", request_id())
+            .json(&json!({"state": state}));
+        let reply = self.call(&deprecate)?;
+        self.finish(project, reply, &format!("Image {name}"))
+    }
+
+    fn images(&self, project: &str, method: &'static str, rest: &str) -> Call {
+        let path = format!("projects/{}/global/images{rest}", encode(project));
+        Call::new(SERVICE, method, self.endpoints.url(SERVICE, &path))
+    }
+
+    /// Waits until the operation that a reply began is done.
+    fn finish(&self, project: &str, reply: Reply, doing: &str) -> Result<()> {
+        let mut operation: Operation = reply.into(SERVICE, doing)?;
+        let started = Instant::now();
+        let mut pause = FIRST_POLL;
+        while operation.status != "DONE" {
+            if started.elapsed() > OPERATION {
+                return Err(Error::refused(
+                    format!(
+                        "{doing}: operation {} is not done after {} minutes",
+                        operation.name,
+                        OPERATION.as_secs() / 60
+                    ),
+                    "Run this again: it waits on",
+                ));
+            }
+            sleep(&mut pause);
+            let path = format!(
+                "projects/{}/global/operations/{}",
+                encode(project),
+                encode(&operation.name)
+            );
+            let get = Call::new(SERVICE, "GET", self.endpoints.url(SERVICE, &path));
+            operation = self.call(&get)?.into(SERVICE, doing)?;
+        }
+        match operation.error {
+            None => Ok(()),
+            Some(error) => Err(error.in_words(doing, operation.http_error_status_code)),
+        }
+    }
+}
+
+impl OperationErrors {
+    fn in_words(&self, doing: &str, status: Option<u16>) -> Error {
+        let (code, message) = self
+            .errors
+            .first()
+            .map_or(("", ""), |error| (&error.code, &error.message));
+        let said = match one_line(message) {
+            empty if empty.is_empty() => code.to_owned(),
+            text => text,
+        };
+        let mend = match code {
+            "QUOTA_EXCEEDED" => {
+                "Ask for more quota on the console's page IAM & Admin, Quotas, or delete what is not used"
+            }
+            "ZONE_RESOURCE_POOL_EXHAUSTED" | "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS" => {
+                "Google has none left in this zone: try another zone, or later"
+            }
+            _ => "Run this again; should it fail the same way, act on the message",
+        };
+        let error = Error::refused(format!("{doing}: {said}"), mend);
+        match (code, status) {
+            ("RESOURCE_ALREADY_EXISTS", _) => error.with_status(409),
+            (_, Some(status)) => error.with_status(status),
+            _ => error,
+        }
+    }
+}
+
+fn missing(name: &str) -> Error {
+    Error::refused(
+        format!("There is no image {name}"),
+        "Check the name with `google images list`",
+    )
+    .with_status(404)
+}
+
+fn sleep(pause: &mut Duration) {
+    std::thread::sleep(*pause);
+    *pause = (*pause * 3 / 2).min(LONGEST_POLL);
+}
+
+/// A random UUID (RFC 9562, version 4): Compute Engine takes a call that has the id of an earlier
+/// one for the same call.
+fn request_id() -> String {
+    let id = fastrand::u128(..) & !(0xf << 76) & !(0x3 << 62) | 4 << 76 | 2 << 62;
+    let hex = format!("{id:032x}");
+    format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn request_id_is_a_version_4_uuid() {
+        let id = super::request_id();
+        assert_eq!(id.len(), 36);
+        assert_eq!(&id[14..15], "4");
+        assert!("89ab".contains(&id[19..20]), "{id}");
+        assert_ne!(id, super::request_id());
+    }
+}

@@ -1,0 +1,20 @@
+//! A small blocking client of the Google Cloud APIs that the fleet uses: Cloud Storage (JSON API)
+//! and Compute Engine's images.
+//!
+//! Every call may safely be made twice, by precondition, by request id or by its nature, so that a
+//! lost answer is asked for again and a killed process run again.
+
+mod compute;
+mod credentials;
+mod endpoint;
+mod error;
+mod http;
+mod storage;
+mod upload;
+
+pub use compute::{Deprecated, Disk, Image, NewImage};
+pub use endpoint::{Endpoints, Service};
+pub use error::{Error, Kind, Result};
+pub use http::Client;
+pub use storage::{Bucket, COMPOSE_LIMIT, Crc32c, Location, Object};
+pub use upload::Upload;
