@@ -1,3 +1,83 @@
-//! cloudsim
+//! `cloudsim`: serves the simulated cloud until it is told to stop.
 
-fn main() {}
+use anyhow::Context as _;
+use clap::Parser;
+use cloudsim::{Options, Plan, Sim};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Serve a simulated Google Cloud on 127.0.0.1
+///
+/// For tests and rehearsals. Prints its address on stdout once it accepts connections, and serves until SIGINT or
+/// SIGTERM. What it serves, and the format of a fault plan: docs/cloudsim.md.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, value_name = "P", default_value_t = 0)]
+    port: u16,
+    /// Keep the state in this file, and object bytes in FILE.objects/
+    ///
+    /// Without it the state ends with the process.
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// Strike calls with the faults of this plan (JSON)
+    #[arg(long, value_name = "FILE")]
+    faults: Option<PathBuf>,
+    /// Append every request to this file, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// Decides how many polls operations take
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let faults = match cli.faults.map(read_plan).transpose() {
+        Ok(faults) => faults.unwrap_or_default(),
+        Err(error) => {
+            eprintln!("cloudsim: {error:#}\nThe format of a fault plan is in docs/cloudsim.md.");
+            return ExitCode::from(2);
+        }
+    };
+    match serve(Options {
+        port: cli.port,
+        state: cli.state,
+        log: cli.log,
+        faults,
+        seed: cli.seed,
+    }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!(
+                "cloudsim: {error:#}\nGive another --port, --state or --log, or end what holds it."
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn read_plan(path: PathBuf) -> anyhow::Result<Plan> {
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is no fault plan", path.display()))
+}
+
+fn serve(options: Options) -> anyhow::Result<()> {
+    let sim = Sim::start(options)?;
+    println!("{}", sim.url());
+    let signals = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    signals.block_on(async {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    })
+}

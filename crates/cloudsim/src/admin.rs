@@ -1,0 +1,43 @@
+//! `/_sim/…`: what tests and rehearsals need beside Google's own API. Not logged, never struck by a fault.
+
+use crate::error::{ApiError, Result};
+use crate::fault::Plan;
+use crate::http::{Call, Reply, json};
+use crate::storage;
+use serde_json::json;
+
+pub async fn call(call: &mut Call, path: &[&str]) -> Result<Reply> {
+    let world = call.world.clone();
+    match (call.method.as_str(), path) {
+        ("GET", ["log"]) => Ok(json(
+            &serde_json::to_value(world.log.entries()).expect("entries serialise"),
+        )),
+        ("DELETE", ["log"]) => {
+            world.log.clear();
+            Ok(json(&json!({})))
+        }
+        ("GET", ["state"]) => Ok(json(&world.store().dump())),
+        ("PUT", ["faults"]) => {
+            let body = call.json().await?;
+            let plan: Plan = serde_json::from_value(body.into())
+                .map_err(|e| ApiError::invalid(e.to_string()))?;
+            *world.faults.lock().expect("no panic while held") = plan;
+            Ok(json(&json!({})))
+        }
+        ("POST", ["reset"]) => {
+            world.store().clear()?;
+            world.log.clear();
+            *world.faults.lock().expect("no panic while held") = Plan::default();
+            world.uploads.lock().expect("no panic while held").clear();
+            storage::remove_orphans(&world.store(), &world.objects)?;
+            Ok(json(&json!({})))
+        }
+        ("POST", ["expire-uploads"]) => {
+            let expired = storage::expire_uploads(&world)?;
+            Ok(json(&json!({"expired": expired})))
+        }
+        _ => Err(ApiError::not_found(
+            "No such /_sim/ call; they are listed in docs/cloudsim.md.",
+        )),
+    }
+}

@@ -1,0 +1,244 @@
+//! Who calls and what they may do.
+
+use crate::error::{ApiError, Result};
+use crate::http::glob;
+use crate::store::Store;
+use serde_json::{Value, json};
+
+/// The identity behind a bearer token.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// `user:…` or `serviceAccount:…`.
+    pub member: String,
+    /// A deployer: owner of every project.
+    pub owner: bool,
+}
+
+impl Caller {
+    /// A token that starts with `user:` or `serviceAccount:` is that member; any other token is the deployer's.
+    pub fn of_token(token: &str) -> Self {
+        if token.starts_with("user:") || token.starts_with("serviceAccount:") {
+            Self {
+                member: token.to_owned(),
+                owner: false,
+            }
+        } else {
+            Self {
+                member: "user:deployer@example.com".to_owned(),
+                owner: true,
+            }
+        }
+    }
+
+    fn email(&self) -> &str {
+        self.member
+            .split_once(':')
+            .map_or(&self.member, |(_, email)| email)
+    }
+}
+
+/// Predefined roles as far as they bear on what is simulated; `*` stands for any run of characters.
+/// Source: <https://cloud.google.com/iam/docs/roles-permissions>.
+const ROLES: &[(&str, &[&str])] = &[
+    ("roles/owner", &["*"]),
+    (
+        "roles/editor",
+        &[
+            "compute.*",
+            "storage.buckets.create",
+            "storage.buckets.delete",
+            "storage.buckets.list",
+        ],
+    ),
+    (
+        "roles/viewer",
+        &["compute.*.get", "compute.*.list", "storage.buckets.list"],
+    ),
+    ("roles/compute.admin", &["compute.*"]),
+    (
+        "roles/compute.storageAdmin",
+        &["compute.images.*", "compute.disks.*", "compute.snapshots.*"],
+    ),
+    (
+        "roles/compute.imageUser",
+        &[
+            "compute.images.get",
+            "compute.images.list",
+            "compute.images.useReadOnly",
+        ],
+    ),
+    ("roles/compute.viewer", &["compute.*.get", "compute.*.list"]),
+    ("roles/storage.admin", &["storage.*"]),
+    (
+        "roles/storage.bucketViewer",
+        &["storage.buckets.get", "storage.buckets.list"],
+    ),
+    (
+        "roles/storage.objectViewer",
+        &["storage.objects.get", "storage.objects.list"],
+    ),
+    ("roles/storage.objectCreator", &["storage.objects.create"]),
+    (
+        "roles/storage.objectUser",
+        &[
+            "storage.objects.get",
+            "storage.objects.list",
+            "storage.objects.create",
+            "storage.objects.update",
+            "storage.objects.delete",
+        ],
+    ),
+    ("roles/storage.objectAdmin", &["storage.objects.*"]),
+    ("roles/storage.legacyObjectReader", &["storage.objects.get"]),
+    (
+        "roles/storage.legacyObjectOwner",
+        &["storage.objects.get", "storage.objects.update"],
+    ),
+    (
+        "roles/storage.legacyBucketReader",
+        &["storage.buckets.get", "storage.objects.list"],
+    ),
+    (
+        "roles/storage.legacyBucketWriter",
+        &[
+            "storage.buckets.get",
+            "storage.objects.list",
+            "storage.objects.create",
+            "storage.objects.delete",
+        ],
+    ),
+    (
+        "roles/storage.legacyBucketOwner",
+        &[
+            "storage.buckets.get",
+            "storage.buckets.update",
+            "storage.buckets.getIamPolicy",
+            "storage.buckets.setIamPolicy",
+            "storage.objects.list",
+            "storage.objects.create",
+            "storage.objects.delete",
+        ],
+    ),
+];
+
+/// The key of a project's policy.
+pub fn project_policy_key(project: &str) -> String {
+    format!("crm/projects/{project}/iam")
+}
+
+/// A policy nobody has written yet.
+pub fn empty_policy() -> Value {
+    json!({"version": 1, "etag": "ACAB"})
+}
+
+fn grants(policy: &Value, caller: &Caller, permission: &str) -> bool {
+    let bindings = policy["bindings"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    bindings.iter().any(|binding| {
+        let member = |member: &Value| {
+            member == &*caller.member || member == "allUsers" || member == "allAuthenticatedUsers"
+        };
+        let role = binding["role"].as_str().unwrap_or_default();
+        // Conditions are not evaluated, so that one never grants more than it would in the real service.
+        binding.get("condition").is_none()
+            && binding["members"]
+                .as_array()
+                .is_some_and(|members| members.iter().any(member))
+            && ROLES
+                .iter()
+                .any(|(name, held)| *name == role && held.iter().any(|p| glob(p, permission)))
+    })
+}
+
+/// Whether the caller holds a permission by a policy of the resource itself or of its project.
+pub fn allowed(
+    store: &Store,
+    caller: &Caller,
+    permission: &str,
+    project: &str,
+    policy: Option<&Value>,
+) -> bool {
+    caller.owner
+        || policy.is_some_and(|policy| grants(policy, caller, permission))
+        || store
+            .get(&project_policy_key(project))
+            .is_some_and(|policy| grants(policy, caller, permission))
+}
+
+/// `allowed`, or 403 in Google's words.
+pub fn require(
+    store: &Store,
+    caller: &Caller,
+    permission: &str,
+    project: &str,
+    policy: Option<&Value>,
+    resource: &str,
+) -> Result<()> {
+    if allowed(store, caller, permission, project, policy) {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        403,
+        "forbidden",
+        format!(
+            "{} does not have {permission} access to {resource}. Permission '{permission}' denied on resource (or it may not exist).",
+            caller.email()
+        ),
+    ))
+}
+
+/// Replaces a policy. The etag, if given, must be the current one: otherwise someone else wrote in between (412).
+pub fn replace_policy(
+    store: &mut Store,
+    key: &str,
+    current: &Value,
+    mut new: Value,
+    stale: ApiError,
+) -> Result<Value> {
+    if new.get("etag").is_some_and(|etag| *etag != current["etag"]) {
+        return Err(stale);
+    }
+    for binding in new["bindings"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+    {
+        let prefixes = [
+            "user:",
+            "serviceAccount:",
+            "group:",
+            "domain:",
+            "project",
+            "principal",
+            "deleted:",
+        ];
+        for member in binding["members"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+        {
+            let member = member.as_str().unwrap_or_default();
+            if !prefixes.iter().any(|prefix| member.starts_with(prefix))
+                && !["allUsers", "allAuthenticatedUsers"].contains(&member)
+            {
+                return Err(ApiError::invalid(format!(
+                    "Invalid member '{member}' in policy."
+                )));
+            }
+        }
+    }
+    new["etag"] = etag(store.next()).into();
+    if new.get("version").is_none() {
+        new["version"] = 1.into();
+    }
+    store.put(key, new.clone())?;
+    Ok(new)
+}
+
+/// An opaque etag for a number.
+pub fn etag(number: u64) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(number.to_be_bytes())
+}
