@@ -1,9 +1,13 @@
 # hosts/fleet.nix gives every file of the corpus the verdict that xtask gives it (xtask/tests/fleet.rs): the valid ones
-# are read, each invalid one is refused for the one key path that its first line names.
+# are read, and to the same structure; each invalid one is refused for the one key path that its first line names.
 #
 # Not here: fleet/invalid/syntax, where fromTOML itself ends the evaluation, which nothing can catch. xtask's test runs
 # those through Nix where there is one.
-{ pkgs, lib }:
+{
+  pkgs,
+  lib,
+  xtask ? pkgs.callPackage ../xtask/package.nix { },
+}:
 let
   inherit (builtins)
     attrNames
@@ -35,6 +39,8 @@ let
 
   valid = files ./fleet/valid;
   invalid = files ./fleet/invalid;
+  fleets = lib.listToAttrs (map (file: lib.nameValuePair (baseNameOf file) (read file)) valid);
+
   failures =
     concatMap (
       file: optional (!isRead file) "${baseNameOf file}: refused for ${toJSON (refused file)}"
@@ -49,6 +55,19 @@ in
 if failures != [ ] then
   throw "tests/fleet: ${concatStringsSep "\n" failures}"
 else
-  pkgs.runCommand "fleet-corpus" { } ''
-    echo ${toString (length valid)} read, ${toString (length invalid)} refused > $out
-  ''
+  pkgs.runCommand "fleet-corpus"
+    {
+      nativeBuildInputs = [
+        pkgs.jq
+        xtask
+      ];
+      fleets = toJSON fleets;
+      passAsFile = [ "fleets" ];
+    }
+    ''
+      for file in ${./fleet/valid}/*.toml; do
+        diff <(jq --sort-keys --arg file "$(basename "$file")" '.[$file]' "$fleetsPath") \
+          <(xtask fleet --json --fleet "$file" | jq --sort-keys .)
+      done
+      echo ${toString (length valid)} read, ${toString (length invalid)} refused > $out
+    ''

@@ -1,3 +1,48 @@
-//! xtask
+//! Builds, ships and tests the fleet: `cargo xtask --help`.
 
-fn main() {}
+mod cli;
+mod error;
+mod fleet;
+mod output;
+mod process;
+mod project;
+mod tools;
+mod verbs;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use crate::{
+    cli::{Cli, Verb},
+    error::{Error, Kind},
+    verbs::{doctor, image, test},
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            let kind = match error.downcast_ref::<Error>() {
+                Some(error) => {
+                    eprintln!("{}", error.mend);
+                    error.kind
+                }
+                None => Kind::Failed,
+            };
+            ExitCode::from(kind as u8)
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    match &cli.verb {
+        Verb::Fleet => verbs::fleet::run(cli),
+        Verb::Doctor => doctor::run(cli),
+        Verb::Image(args) => image::run(cli, args),
+        Verb::Test(args) => test::run(cli, args),
+    }
+}

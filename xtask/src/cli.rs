@@ -1,0 +1,122 @@
+//! Every flag, declared and documented in one place.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Builds, ships and tests a fleet of data-science workspaces.
+///
+/// Exit status: 0 done, 1 something failed, 2 wrong usage or a refused file, 3 something is missing on this machine.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    version,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+
+    /// Read this file instead of the repository's fleet.toml.
+    ///
+    /// Its folder is taken for the repository. Default: the nearest fleet.toml, from this folder upwards.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub fleet: Option<PathBuf>,
+
+    /// Print the commands that would run, and run none.
+    ///
+    /// They can be pasted into a shell. What stands for a result of an earlier command is in capitals. A verb that
+    /// runs no commands does what it always does.
+    #[arg(long, global = true)]
+    pub dry_run: bool,
+
+    /// Print the result as one JSON object on stdout.
+    ///
+    /// For programs: its keys do not change. Progress and messages go to stderr as ever.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The verbs, each in a file of its own.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Print the fleet as read, with its defaults filled in.
+    ///
+    /// Shows what every other verb goes by, and refuses a wrong fleet.toml with the line and the mend.
+    Fleet,
+
+    /// Check what this machine has of the programs that are needed.
+    ///
+    /// Each one is found, too old, or missing, with the command that mends it. Fails with status 3 if one is missing
+    /// that nothing works without.
+    Doctor,
+
+    /// Build an image and pack it for Compute Engine.
+    ///
+    /// The path of the packed file is all that goes to stdout. Nothing is built or packed when nothing has changed.
+    Image(ImageArgs),
+
+    /// Run the tests, lane by lane.
+    ///
+    /// All chosen lanes run even if one fails. The last line is "N passed, N failed, N skipped".
+    Test(TestArgs),
+}
+
+/// Flags of `image`.
+#[derive(Args)]
+pub struct ImageArgs {
+    /// An image profile (base, cuda) or the name of a workspace.
+    ///
+    /// A profile's image fits every workspace of that profile; a workspace's own image is that one workspace.
+    #[arg(value_name = "PROFILE|NAME", default_value = "base")]
+    pub name: String,
+
+    /// Put the packed file into this folder.
+    ///
+    /// Files of earlier builds are left there. Default: target/images in the repository.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// Flags of `test`.
+#[derive(Args)]
+pub struct TestArgs {
+    /// Run this lane and no other; may be given several times.
+    ///
+    /// Machines of the lane vm need KVM or patience, so it only runs when it is named. Default: rust and nix.
+    #[arg(long = "lane", value_name = "LANE")]
+    pub lanes: Vec<LaneChoice>,
+
+    /// Run this lane too, and fail if it has to be skipped; may be given several times.
+    ///
+    /// For continuous integration, where a lane that silently stops running is a hole. Default: none.
+    #[arg(long = "require", value_name = "LANE")]
+    pub required: Vec<LaneChoice>,
+}
+
+/// A lane of `test`, or all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LaneChoice {
+    /// cargo fmt, clippy and the tests of every crate.
+    Rust,
+    /// nix flake check: hosts, modules, formatting and the container tests.
+    Nix,
+    /// The tests in virtual machines, one after another.
+    Vm,
+    /// Every lane.
+    All,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

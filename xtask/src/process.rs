@@ -1,0 +1,137 @@
+//! The one place that runs programs.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+    path::Path,
+    process::{Command, ExitStatus, Output, Stdio},
+};
+
+use anyhow::{Context, Result};
+use xshell::Shell;
+
+use crate::error::Kind;
+
+/// A command: the program, then its arguments.
+pub type Argv = Vec<OsString>;
+
+/// A command from words of different types.
+#[macro_export]
+macro_rules! argv {
+    ($($word:expr),* $(,)?) => { vec![$(::std::ffi::OsString::from($word)),*] };
+}
+
+/// Runs a command in a folder for its effect, after echoing it. Its stdout goes to stderr, as xtask's stdout is for
+/// results.
+///
+/// # Errors
+/// [`Kind::Missing`] if there is no such program, [`Kind::Failed`] if it does not end with status 0.
+pub fn run(dir: &Path, argv: &Argv) -> Result<()> {
+    let mut command = echoed(dir, argv)?;
+    let status = command.stdout(io::stderr()).status();
+    check(argv, status.map_err(|e| not_started(argv, &e))?)
+}
+
+/// Runs a command in a folder for what it prints, after echoing it. Its stderr stays the terminal's.
+///
+/// # Errors
+/// As [`run`]; [`Kind::Failed`] also if it prints no UTF-8 text.
+pub fn read(dir: &Path, argv: &Argv) -> Result<String> {
+    let mut command = echoed(dir, argv)?;
+    let output = command.stderr(Stdio::inherit()).output();
+    let output = output.map_err(|e| not_started(argv, &e))?;
+    check(argv, output.status)?;
+    let text = String::from_utf8(output.stdout);
+    Ok(text
+        .with_context(|| format!("{} printed no text", display(argv)))?
+        .trim()
+        .to_owned())
+}
+
+/// Asks a program about itself, without a word on the terminal: what it printed and how it ended.
+///
+/// # Errors
+/// As [`run`], but for a status other than 0.
+pub fn probe(argv: &Argv) -> Result<Output> {
+    let mut command = command(Path::new("."), argv)?;
+    // terraform would ask the network for a newer version of itself.
+    command.env("CHECKPOINT_DISABLE", "1").stdin(Stdio::null());
+    command.output().map_err(|e| not_started(argv, &e))
+}
+
+/// A command as one line for a shell.
+pub fn display(argv: &[OsString]) -> String {
+    let words: Vec<_> = argv.iter().map(|word| quote(word)).collect();
+    words.join(" ")
+}
+
+fn quote(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    // A # only begins a comment at the start of a word.
+    let safe = word
+        .chars()
+        .enumerate()
+        .all(|(at, c)| plain(c) || (c == '#' && at > 0));
+    if safe && !word.is_empty() {
+        word.into_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+fn echoed(dir: &Path, argv: &Argv) -> Result<Command> {
+    eprintln!("$ {}", display(argv));
+    command(dir, argv)
+}
+
+fn command(dir: &Path, argv: &Argv) -> Result<Command> {
+    let (program, arguments) = argv.split_first().expect("a command has a program");
+    let shell = Shell::new()?;
+    shell.change_dir(dir);
+    Ok(shell.cmd(program).args(arguments).into())
+}
+
+fn not_started(argv: &Argv, error: &io::Error) -> anyhow::Error {
+    let program = argv[0].to_string_lossy();
+    if error.kind() == io::ErrorKind::NotFound {
+        let mend = "See what else is missing: cargo xtask doctor";
+        return Kind::Missing.error(format!("there is no {program} on this machine"), mend);
+    }
+    let mend = "See what is wrong with it: cargo xtask doctor";
+    Kind::Failed.error(format!("{program} cannot be started: {error}"), mend)
+}
+
+fn check(argv: &Argv, status: ExitStatus) -> Result<()> {
+    if status.success() {
+        return Ok(());
+    }
+    Err(Kind::Failed.error(
+        format!("{} ended with {status}", display(argv)),
+        "Its messages are above.",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_echoed_command_can_be_pasted_into_a_shell() {
+        let argv = argv![
+            "nix",
+            "build",
+            ".#image-base",
+            "a b",
+            "it's",
+            "$(id)",
+            "",
+            "#x"
+        ];
+        let line = display(&argv);
+        assert_eq!(
+            line,
+            r"nix build .#image-base 'a b' 'it'\''s' '$(id)' '' '#x'"
+        );
+    }
+}

@@ -1,0 +1,39 @@
+//! Where the repository is.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+
+use crate::{cli::Cli, error::Kind};
+
+/// The fleet file: the one that was named, else the nearest `fleet.toml`.
+///
+/// # Errors
+/// [`Kind::Usage`] if none was named and there is none.
+pub fn fleet_file(cli: &Cli) -> Result<PathBuf> {
+    if let Some(file) = &cli.fleet {
+        return Ok(file.clone());
+    }
+    let here = env::current_dir()?;
+    let found = here.ancestors().map(|dir| dir.join("fleet.toml"));
+    let found = found.into_iter().find(|file| file.is_file());
+    let found = found.map(|file| file.strip_prefix(&here).map(Path::to_owned).unwrap_or(file));
+    found.ok_or_else(|| {
+        Kind::Usage.error(
+            "there is no fleet.toml in this folder or above it",
+            "Run inside the repository, or name the file with --fleet.",
+        )
+    })
+}
+
+/// The repository: the folder of the fleet file.
+///
+/// # Errors
+/// As [`fleet_file`].
+pub fn root(cli: &Cli) -> Result<PathBuf> {
+    let file = std::path::absolute(fleet_file(cli)?)?;
+    Ok(file.parent().expect("a file has a folder").to_owned())
+}

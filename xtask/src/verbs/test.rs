@@ -1,0 +1,307 @@
+//! `test`: the lanes, one after another, and a table of what became of them.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use serde::{Serialize, Serializer};
+use serde_json::json;
+
+use crate::{
+    argv,
+    cli::{Cli, LaneChoice, TestArgs},
+    error::Kind,
+    output::{self, table},
+    process::{self, Argv},
+    project,
+};
+
+/// A group of tests that needs the same programs.
+struct Lane {
+    name: &'static str,
+    choice: LaneChoice,
+    /// Whether it runs when no lane is named.
+    by_default: bool,
+    /// The program without which it is skipped.
+    program: &'static str,
+    /// Whether its tests run on x86-64 Linux only.
+    linux_only: bool,
+    steps: Steps,
+}
+
+/// The commands of a lane; all run, even if one fails.
+enum Steps {
+    /// These.
+    Known(fn() -> Vec<Argv>),
+    /// One for each name in the JSON list that a command prints.
+    Listed(fn() -> Argv, fn(&str) -> Argv),
+}
+
+const LANES: [Lane; 3] = [
+    Lane {
+        name: "rust",
+        choice: LaneChoice::Rust,
+        by_default: true,
+        program: "cargo",
+        linux_only: false,
+        steps: Steps::Known(cargo_commands),
+    },
+    Lane {
+        name: "nix",
+        choice: LaneChoice::Nix,
+        by_default: true,
+        program: "nix",
+        linux_only: false,
+        steps: Steps::Known(|| vec![nix(&["flake", "check"], &["--print-build-logs"])]),
+    },
+    Lane {
+        name: "vm",
+        choice: LaneChoice::Vm,
+        by_default: false,
+        program: "nix",
+        linux_only: true,
+        steps: Steps::Listed(list_vm_tests, run_vm_test),
+    },
+];
+
+const VM_TESTS: &str = ".#legacyPackages.x86_64-linux.vmTests";
+
+fn cargo_commands() -> Vec<Argv> {
+    vec![
+        argv!["cargo", "fmt", "--check"],
+        argv![
+            "cargo",
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings"
+        ],
+        argv!["cargo", "test", "--workspace"],
+    ]
+}
+
+/// A nix command that works where the configuration has not switched flakes on.
+fn nix(verb: &[&str], rest: &[&str]) -> Argv {
+    let features = ["--extra-experimental-features", "nix-command flakes"];
+    let words = ["nix"].iter().chain(verb).chain(&features).chain(rest);
+    words.map(Into::into).collect()
+}
+
+fn list_vm_tests() -> Argv {
+    nix(
+        &["eval"],
+        &["--json", VM_TESTS, "--apply", "builtins.attrNames"],
+    )
+}
+
+fn run_vm_test(name: &str) -> Argv {
+    nix(
+        &["build"],
+        &[
+            "--print-build-logs",
+            "--no-link",
+            &format!("{VM_TESTS}.{name}"),
+        ],
+    )
+}
+
+/// What became of a lane.
+#[derive(Serialize)]
+struct Outcome {
+    lane: &'static str,
+    result: Verdict,
+    #[serde(rename = "seconds", serialize_with = "as_seconds")]
+    time: Option<Duration>,
+    /// Why it failed or was skipped.
+    reason: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    Passed,
+    Failed,
+    Skipped,
+}
+
+fn as_seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(|time| time.as_secs_f64()).serialize(serializer)
+}
+
+/// Runs the verb.
+pub fn run(cli: &Cli, args: &TestArgs) -> Result<()> {
+    let root = project::root(cli)?;
+    if cli.dry_run {
+        let chosen = LANES.iter().filter(|lane| lane.chosen(args));
+        let commands: Vec<_> = chosen.flat_map(|lane| lane.plan()).collect();
+        output::plan(cli, &commands);
+        return Ok(());
+    }
+    let outcomes: Vec<_> = LANES.iter().map(|lane| lane.run(&root, args)).collect();
+    let count = |verdict| outcomes.iter().filter(|o| o.result == verdict).count();
+    let (passed, failed) = (count(Verdict::Passed), count(Verdict::Failed));
+    let skipped = count(Verdict::Skipped);
+    if cli.json {
+        let totals =
+            json!({ "lanes": outcomes, "passed": passed, "failed": failed, "skipped": skipped });
+        println!("{}", serde_json::to_string_pretty(&totals)?);
+    } else {
+        print!(
+            "\n{}\n{passed} passed, {failed} failed, {skipped} skipped\n",
+            text(&outcomes)
+        );
+    }
+    if failed == 0 {
+        return Ok(());
+    }
+    let failed: Vec<_> = outcomes
+        .iter()
+        .filter(|o| o.result == Verdict::Failed)
+        .collect();
+    let names: Vec<_> = failed.iter().map(|outcome| outcome.lane).collect();
+    Err(Kind::Failed.error(
+        format!("failed: {}", names.join(", ")),
+        format!("Run it alone: cargo xtask test --lane {}", names[0]),
+    ))
+}
+
+impl Lane {
+    fn named_in(&self, lanes: &[LaneChoice]) -> bool {
+        lanes.contains(&self.choice) || lanes.contains(&LaneChoice::All)
+    }
+
+    fn chosen(&self, args: &TestArgs) -> bool {
+        let by_default = args.lanes.is_empty() && self.by_default;
+        by_default || self.named_in(&args.lanes) || self.named_in(&args.required)
+    }
+
+    fn plan(&self) -> Vec<Argv> {
+        match self.steps {
+            Steps::Known(commands) => commands(),
+            Steps::Listed(list, one) => vec![list(), one("NAME")],
+        }
+    }
+
+    fn run(&self, root: &Path, args: &TestArgs) -> Outcome {
+        let outcome = |result, time, reason| Outcome {
+            lane: self.name,
+            result,
+            time,
+            reason,
+        };
+        if !self.chosen(args) {
+            let reason = format!("not asked for: --lane {}", self.name);
+            return outcome(Verdict::Skipped, None, Some(reason));
+        }
+        if let Some(reason) = self.cannot_run(root) {
+            return if self.named_in(&args.required) {
+                outcome(
+                    Verdict::Failed,
+                    None,
+                    Some(format!("required, but {reason}")),
+                )
+            } else {
+                outcome(Verdict::Skipped, None, Some(reason))
+            };
+        }
+        eprintln!("== {}", self.name);
+        let start = Instant::now();
+        let failures = self.failures(root);
+        let time = Some(start.elapsed());
+        if failures.is_empty() {
+            outcome(Verdict::Passed, time, None)
+        } else {
+            outcome(Verdict::Failed, time, Some(failures.join("; ")))
+        }
+    }
+
+    /// Why this lane has to be skipped here.
+    fn cannot_run(&self, root: &Path) -> Option<String> {
+        let x86_64_linux = cfg!(all(target_os = "linux", target_arch = "x86_64"));
+        if self.linux_only && !x86_64_linux {
+            return Some("this is not x86-64 Linux".to_owned());
+        }
+        if which::which(self.program).is_err() {
+            let program = self.program;
+            return Some(format!("no {program} on this machine: cargo xtask doctor"));
+        }
+        if self.program == "nix" && !root.join("flake.nix").is_file() {
+            return Some("no flake.nix beside the fleet file".to_owned());
+        }
+        None
+    }
+
+    fn failures(&self, root: &Path) -> Vec<String> {
+        let commands = match self.steps {
+            Steps::Known(commands) => Ok(commands()),
+            Steps::Listed(list, one) => listed(root, &list(), one),
+        };
+        let commands = match commands {
+            Ok(commands) => commands,
+            Err(error) => return vec![format!("{error:#}")],
+        };
+        let results = commands.iter().map(|command| process::run(root, command));
+        let errors = results.filter_map(Result::err);
+        let errors = errors.inspect(|error| eprintln!("error: {error:#}"));
+        errors.map(|error| format!("{error:#}")).collect()
+    }
+}
+
+fn listed(root: &Path, list: &Argv, one: fn(&str) -> Argv) -> Result<Vec<Argv>> {
+    let names: Vec<String> = serde_json::from_str(&process::read(root, list)?)?;
+    Ok(names.iter().map(|name| one(name)).collect())
+}
+
+fn text(outcomes: &[Outcome]) -> String {
+    let mut rows = vec![["LANE", "RESULT", "TIME", "REASON"].map(String::from)];
+    rows.extend(outcomes.iter().map(|outcome| {
+        let result = match outcome.result {
+            Verdict::Passed => "passed",
+            Verdict::Failed => "failed",
+            Verdict::Skipped => "skipped",
+        };
+        let time = outcome.time.map_or("-".to_owned(), output::seconds);
+        let reason = outcome.reason.clone().unwrap_or_default();
+        [outcome.lane.to_owned(), result.to_owned(), time, reason]
+    }));
+    table(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::display;
+
+    fn lines(lane: &str) -> Vec<String> {
+        let lane = LANES.iter().find(|l| l.name == lane).unwrap();
+        lane.plan().iter().map(|command| display(command)).collect()
+    }
+
+    #[test]
+    fn each_lane_runs_exactly_its_commands() {
+        assert_eq!(
+            lines("rust"),
+            [
+                "cargo fmt --check",
+                "cargo clippy --workspace --all-targets -- -D warnings",
+                "cargo test --workspace",
+            ]
+        );
+        let features = "--extra-experimental-features 'nix-command flakes'";
+        assert_eq!(
+            lines("nix"),
+            [format!("nix flake check {features} --print-build-logs")]
+        );
+        assert_eq!(
+            lines("vm"),
+            [
+                format!("nix eval {features} --json {VM_TESTS} --apply builtins.attrNames"),
+                format!("nix build {features} --print-build-logs --no-link {VM_TESTS}.NAME"),
+            ]
+        );
+    }
+}
