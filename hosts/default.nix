@@ -1,0 +1,67 @@
+# From fleet.toml to NixOS configurations: one a workspace, and one an image profile.
+{ nixpkgs, modules }:
+let
+  inherit (nixpkgs) lib;
+  fleet = import ./fleet.nix { inherit lib; } ../fleet.toml;
+
+  accelerators = {
+    base = [ ];
+    cuda = [ modules.cuda ];
+  };
+
+  system =
+    image: extra:
+    lib.nixosSystem {
+      modules = [
+        modules.workspace
+        modules.gce
+        modules.gateway
+        modules.ide
+        {
+          nixpkgs.hostPlatform = "x86_64-linux";
+          system.stateVersion = lib.mkDefault "26.05";
+        }
+      ]
+      ++ accelerators.${image}
+      ++ extra;
+    };
+
+  # What is special to one workspace, if anything is.
+  own = name: lib.optional (builtins.pathExists ./${name}/default.nix) ./${name};
+in
+{
+  inherit fleet;
+
+  workspaces = lib.mapAttrs (
+    name: workspace:
+    system workspace.image (
+      [
+        {
+          workspace = {
+            inherit name;
+            inherit (workspace) owner;
+            inherit (fleet.access) exposure;
+            domain = "${name}.endpoints.${fleet.google.project}.cloud.goog";
+            gateway = lib.mkIf (fleet.access.exposure == "public") {
+              inherit (fleet.access) login;
+              acmeEmail = fleet.access.acme_email;
+            };
+          };
+          image.repart.name = name;
+        }
+      ]
+      ++ own name
+    )
+  ) fleet.workspaces;
+
+  # Nobody's machines: a warm store for whichever workspace they are given.
+  profiles = lib.mapAttrs (
+    name: _:
+    system name [
+      {
+        workspace = { inherit name; };
+        image.repart.name = name;
+      }
+    ]
+  ) accelerators;
+}

@@ -1,0 +1,9 @@
+# What `nixosModules` of the flake offers. Importing a module adopts it; each
+# brings along the vocabulary it needs (`workspace`) and nothing else.
+{
+  workspace = ./workspace;
+  gce = ./gce;
+  gateway = ./gateway;
+  ide = ./ide;
+  cuda = ./accelerators/cuda.nix;
+}

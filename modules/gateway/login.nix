@@ -1,0 +1,273 @@
+# The login: oauth2-proxy on a unix socket, asked by nginx about every request.
+{
+  config,
+  lib,
+  options,
+  pkgs,
+  ...
+}:
+let
+  inherit (lib) mkIf mkOption types;
+  cfg = config.workspace.gateway;
+  inherit (config.workspace) domain exposure name owner;
+  enabled = domain != null && exposure == "public";
+  fromSecretManager = cfg.htpasswdFile == null;
+
+  account = "oauth2-proxy";
+  proxy = "http://unix:/run/oauth2-proxy/http.sock";
+  # In memory: what came from Secret Manager. On disk: what must survive a reboot.
+  secrets = "/run/workspace-login";
+  state = "/var/lib/workspace-login";
+  cookieSecret = "${state}/cookie-secret";
+  htpasswd = if fromSecretManager then "${secrets}/htpasswd" else cfg.htpasswdFile;
+  oauthClient = "${secrets}/oauth-client.env";
+
+  templates = pkgs.linkFarm "login-pages" {
+    "sign_in.html" = pkgs.replaceVars ./pages/sign_in.html {
+      name = lib.escapeXML name;
+      owner = lib.escapeXML owner;
+    };
+    "error.html" = pkgs.replaceVars ./pages/error.html { name = lib.escapeXML name; };
+  };
+
+  secretOf = {
+    password = "workspace-${name}-password";
+    google = "workspace-${name}-oauth-client";
+  };
+
+  fetch = pkgs.writeShellApplication {
+    name = "fetch-login-secret";
+    runtimeInputs = [
+      pkgs.coreutils
+      pkgs.curl
+      pkgs.jq
+      pkgs.mkpasswd
+    ];
+    text = builtins.readFile ./fetch-login-secret.sh;
+  };
+
+  sandbox = {
+    User = account;
+    Group = account;
+    UMask = "0077";
+    CapabilityBoundingSet = "";
+    LockPersonality = true;
+    NoNewPrivileges = true;
+    PrivateDevices = true;
+    PrivateTmp = true;
+    ProtectClock = true;
+    ProtectControlGroups = true;
+    ProtectHome = true;
+    ProtectHostname = true;
+    ProtectKernelLogs = true;
+    ProtectKernelModules = true;
+    ProtectKernelTunables = true;
+    ProtectProc = "invisible";
+    ProtectSystem = "strict";
+    RestrictAddressFamilies = [
+      "AF_INET"
+      "AF_INET6"
+      "AF_UNIX"
+    ];
+    RestrictNamespaces = true;
+    RestrictRealtime = true;
+    RestrictSUIDSGID = true;
+    SystemCallArchitectures = "native";
+    SystemCallFilter = [
+      "@system-service"
+      "~@privileged"
+    ];
+  };
+in
+{
+  options.workspace.gateway = {
+    login = mkOption {
+      type = types.enum [
+        "password"
+        "google"
+      ];
+      default = "password";
+      description = ''
+        `password`: the owner types a password that `cargo xtask password` shows.
+        `google`: the owner signs in with the Google account of their address, through an
+        OAuth client made by hand.
+      '';
+      example = "google";
+    };
+
+    htpasswdFile = mkOption {
+      type = types.nullOr types.path;
+      default = null;
+      description = ''
+        File of `USER:HASH` lines (bcrypt, as `htpasswd -B` makes them), readable for the
+        group `oauth2-proxy`. `null` means that the password is read from Secret Manager
+        when the machine runs, from the secret `workspace-NAME-password`.
+      '';
+      example = "/etc/workspace/htpasswd";
+    };
+  };
+
+  config = mkIf enabled {
+    assertions = [
+      {
+        assertion = owner != null;
+        message = "workspace.owner: a login needs somebody who may log in; set the owner's address.";
+      }
+    ];
+
+    # On a machine without a name the login is in the store, ready for the first switch.
+    services.oauth2-proxy = {
+      enable = true;
+      provider = "google";
+      # Its page offers Google only with `login = "google"`, which brings a client of its own.
+      clientID = mkIf (cfg.login == "password") "none";
+      keyFile = mkIf (cfg.login == "google") oauthClient;
+      extraConfig = {
+        redirect-url = "https://${domain}/oauth2/callback";
+        http-address = "unix:///run/oauth2-proxy/http.sock,mode=0660";
+        # Health checks would answer without a session.
+        ping-path = "";
+        ready-path = "";
+        skip-provider-button = false;
+        silence-ping-logging = true;
+      }
+      // lib.optionalAttrs (cfg.login == "password") { client-secret = "none"; };
+      # Nobody else's Google account will do, whatever else is configured.
+      email.addresses = owner;
+      htpasswd.file = mkIf (cfg.login == "password") htpasswd;
+      customTemplatesDir = templates;
+      reverseProxy = true;
+      cookie = {
+        # Browsers keep this prefix to the one host, over HTTPS: workspaces of one
+        # project are neighbours below the same domain.
+        name = "__Host-workspace";
+        secretFile = cookieSecret;
+      };
+    }
+    # Callers on a unix socket are trusted in any case; without this the option's
+    # absence means that everybody is.
+    // lib.optionalAttrs (options.services.oauth2-proxy ? trustedProxyIP) {
+      trustedProxyIP = [ "127.0.0.1/32" ];
+    };
+
+    systemd.services.oauth2-proxy = {
+      requires = [ "workspace-login-prepare.service" ];
+      after = [ "workspace-login-prepare.service" ];
+      serviceConfig = sandbox // {
+        RuntimeDirectory = "oauth2-proxy";
+        RuntimeDirectoryMode = "0750";
+        RestartSec = 2;
+      };
+    };
+    users.users.${config.services.nginx.user}.extraGroups = [ account ];
+
+    systemd.services.workspace-login-prepare = {
+      description = "Secrets that the login starts with";
+      serviceConfig = sandbox // {
+        Type = "oneshot";
+        RemainAfterExit = true;
+        StateDirectory = "workspace-login";
+        StateDirectoryMode = "0700";
+        RuntimeDirectory = "workspace-login";
+        RuntimeDirectoryMode = "0700";
+        RuntimeDirectoryPreserve = true;
+        ExecStart = lib.getExe (
+          pkgs.writeShellApplication {
+            name = "workspace-login-prepare";
+            runtimeInputs = [ pkgs.coreutils ];
+            text = ''
+              # Kept, so that sessions survive a reboot.
+              if [ ! -s ${cookieSecret} ]; then
+                head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '\n' > ${cookieSecret}.new
+                mv ${cookieSecret}.new ${cookieSecret}
+              fi
+              # oauth2-proxy wants a file to watch: until the password is here, nobody is let in.
+              [ -e ${secrets}/htpasswd ] || : > ${secrets}/htpasswd
+            '';
+          }
+        );
+      };
+    };
+
+    systemd.services.workspace-login-secret = mkIf fromSecretManager {
+      description = "The login's secret from Secret Manager";
+      requires = [ "workspace-login-prepare.service" ];
+      after = [
+        "workspace-login-prepare.service"
+        "network-online.target"
+      ];
+      wants = [ "network-online.target" ];
+      # The same system also boots on a laptop, where there is no metadata server to ask.
+      unitConfig.ConditionFirmware = lib.mkDefault ''smbios-field(product_name = "Google Compute Engine")'';
+      environment = {
+        SECRET = secretOf.${cfg.login};
+        LOGIN = cfg.login;
+        OWNER = owner;
+        DIRECTORY = secrets;
+      };
+      serviceConfig = sandbox // {
+        Type = "oneshot";
+        ReadWritePaths = [ secrets ];
+        ExecStart = lib.getExe fetch;
+      };
+    };
+    # Often enough that a rotated password works before its owner has found the page.
+    systemd.timers.workspace-login-secret = mkIf fromSecretManager {
+      wantedBy = [ "timers.target" ];
+      timerConfig = {
+        OnActiveSec = 0;
+        OnUnitInactiveSec = "2min";
+        AccuracySec = "5s";
+      };
+    };
+
+    services.nginx.virtualHosts.${domain} = {
+      extraConfig = ''
+        auth_request /oauth2/auth;
+        error_page 401 = @login;
+      '';
+      locations = {
+        "/oauth2/" = {
+          proxyPass = proxy;
+          extraConfig = "auth_request off;";
+        };
+        "= /oauth2/auth" = {
+          proxyPass = proxy;
+          extraConfig = ''
+            auth_request off;
+            proxy_set_header Content-Length "";
+            proxy_pass_request_body off;
+          '';
+        };
+        "@login" = {
+          return = "302 /oauth2/sign_in?rd=$request_uri";
+          extraConfig = "auth_request off;";
+        };
+        # What follows rd= is the address as the browser sent it, with its own `&`s.
+        "= /oauth2/sign_in" = {
+          proxyPass = proxy;
+          extraConfig = ''
+            auth_request off;
+            set $target "";
+            if ($args ~ "^rd=(/.*)$") {
+              set $target $1;
+              set $args "";
+            }
+            proxy_set_header X-Auth-Request-Redirect $target;
+          '';
+        };
+      }
+      // lib.optionalAttrs (cfg.login == "password") {
+        # There is no OAuth client behind these.
+        "= /oauth2/start" = {
+          return = "404";
+          extraConfig = "auth_request off;";
+        };
+        "= /oauth2/callback" = {
+          return = "404";
+          extraConfig = "auth_request off;";
+        };
+      };
+    };
+  };
+}

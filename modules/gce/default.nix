@@ -1,0 +1,7 @@
+# A guest of Google Compute Engine and the image it boots from.
+{
+  imports = [
+    ./guest.nix
+    ./image.nix
+  ];
+}

@@ -1,0 +1,113 @@
+# Who a workspace belongs to and what it is called: the vocabulary that the other
+# modules share, and the one account of its owner.
+{ config, lib, ... }:
+let
+  inherit (lib) mkDefault mkIf mkOption types;
+  cfg = config.workspace;
+
+  # alice.smith+ml@acme.example → alice-smith-ml
+  accountOf =
+    owner:
+    let
+      local = lib.toLower (builtins.head (lib.splitString "@" owner));
+      safe = lib.stringAsChars (c: if builtins.match "[a-z0-9]" c == null then "-" else c) local;
+    in
+    lib.substring 0 31 (if builtins.match "[a-z].*" safe == null then "u-${safe}" else safe);
+
+  routeOptions = {
+    options = {
+      socket = mkOption {
+        type = types.nullOr types.path;
+        default = null;
+        description = "Unix socket that the server listens on.";
+        example = "/run/workspace-ide/editor.sock";
+      };
+      port = mkOption {
+        type = types.nullOr types.port;
+        default = null;
+        description = "Port on 127.0.0.1 that the server listens on, for servers that know no sockets.";
+        example = 8888;
+      };
+    };
+  };
+in
+{
+  options.workspace = {
+    name = mkOption {
+      type = types.strMatching "[a-z]([-a-z0-9]{0,38}[a-z0-9])?";
+      description = "Name of the workspace: a label of RFC 1035, at most 40 characters. It is the machine's host name.";
+      example = "alice";
+    };
+
+    owner = mkOption {
+      type = types.nullOr (types.strMatching "[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+");
+      default = null;
+      description = ''
+        E-mail address of the one person the workspace belongs to. `null` on a
+        machine that has no owner yet, such as one that booted the image of a profile.
+      '';
+      example = "alice@acme.example";
+    };
+
+    user = mkOption {
+      type = types.strMatching "[a-z_][a-z0-9_-]{0,30}";
+      default = if cfg.owner == null then "nobody" else accountOf cfg.owner;
+      defaultText = lib.literalMD "the part of {option}`workspace.owner` before the `@`, as an account name";
+      description = "Name of the owner's account on the machine.";
+      example = "alice";
+    };
+
+    domain = mkOption {
+      type = types.nullOr (types.strMatching "[a-z0-9]([-a-z0-9.]*[a-z0-9])?");
+      default = null;
+      description = ''
+        Host name in the workspace's URL. `null` on a machine without a name of its
+        own: it answers with a page that says so.
+      '';
+      example = "alice.endpoints.acme-data-science.cloud.goog";
+    };
+
+    exposure = mkOption {
+      type = types.enum [
+        "public"
+        "private"
+      ];
+      default = "public";
+      description = ''
+        `public`: HTTPS for everyone, behind the login. `private`: HTTP for Identity-Aware
+        Proxy's TCP forwarding alone, where Google's IAM decides who gets in.
+      '';
+      example = "private";
+    };
+
+    routes = mkOption {
+      type = types.attrsOf (types.submodule routeOptions);
+      default = { };
+      description = ''
+        Servers on this machine that the gateway offers behind its login, by path.
+        The server sees the path unchanged, so it must know it as its base path.
+      '';
+      example = lib.literalExpression ''{ "/edit/".socket = "/run/workspace-ide/editor.sock"; }'';
+    };
+  };
+
+  config = {
+    assertions = lib.mapAttrsToList (path: route: {
+      assertion = (route.socket == null) != (route.port == null);
+      message = "workspace.routes.\"${path}\": set either `socket` or `port`.";
+    }) cfg.routes;
+
+    # Weaker than mkDefault: NixOS tests give their machines names that way.
+    networking.hostName = lib.mkOverride 1100 cfg.name;
+
+    users.users.${cfg.user} = mkIf (cfg.owner != null) {
+      isNormalUser = true;
+      # Files on a home disk outlive the machine, so the number must be the same on the next one.
+      uid = 1000;
+      description = cfg.owner;
+      extraGroups = [ "wheel" ];
+    };
+    # The owner has no password to type: who gets in is decided at the login page and by OS Login.
+    security.sudo.wheelNeedsPassword = mkIf (cfg.owner != null) (mkDefault false);
+  };
+}

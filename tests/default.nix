@@ -1,0 +1,18 @@
+# Every test, by what it claims. `checks` need nothing but Nix; `vm` need KVM, or patience.
+{ pkgs, modules }:
+let
+  inherit (pkgs) lib;
+  test = file: pkgs.testers.runNixOSTest (import file { inherit modules; });
+in
+{
+  checks = {
+    fleet = import ./fleet.nix { inherit lib pkgs; };
+    https-needs-login = test ./https-needs-login.nix;
+  }
+  // import ./format.nix { inherit lib pkgs; }
+  // import ./every-module-alone.nix { inherit lib modules pkgs; };
+
+  vm = {
+    image-boots = test ./image-boots.nix;
+  };
+}

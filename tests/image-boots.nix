@@ -1,0 +1,1 @@
+{ modules }: { name = "image-boots"; nodes.machine = { }; testScript = ""; }
