@@ -28,7 +28,6 @@ let
     optionals
     splitString
     stringLength
-    subtractLists
     ;
 
   machineTypes = fromTOML (readFile ./machine-types.toml);
@@ -139,17 +138,18 @@ let
                 "Write ${concatMapStringsSep " or " toString counts}."
             );
       };
-      required = [
-        "type"
-        "count"
-      ];
+      required = {
+        type = ''type = "nvidia-tesla-t4"'';
+        count = "count = 1";
+      };
     } path value;
 
   # A table with the given keys and no others.
   table =
     {
       fields,
-      required ? [ ],
+      # What each key that must be there may look like.
+      required ? { },
     }:
     path: value:
     if !isAttrs value then
@@ -168,8 +168,8 @@ let
             v
         ) value
       )
-      ++ map (key: problem (join path key) "is missing" "Add it; docs/fleet.md shows how.") (
-        subtractLists (attrNames value) required
+      ++ mapAttrsToList (key: example: problem (join path key) "is missing" "Write ${example}.") (
+        removeAttrs required (attrNames value)
       );
 
   google =
@@ -188,11 +188,11 @@ let
         };
         zones = zones (value.region or null);
       };
-      required = [
-        "project"
-        "region"
-        "zones"
-      ];
+      required = {
+        project = ''project = "acme-data-science"'';
+        region = ''region = "europe-west4"'';
+        zones = ''zones = ["europe-west4-a"]'';
+      };
     } path value;
 
   isRegion = matching "[a-z]+-[a-z]+[0-9]+";
@@ -249,7 +249,9 @@ let
             ] path login;
         acme_email = email;
       };
-      required = optional (isAttrs value && exposureOf value == "public") "acme_email";
+      required = lib.optionalAttrs (isAttrs value && exposureOf value == "public") {
+        acme_email = ''acme_email = "ops@acme.example", or exposure = "private"'';
+      };
     } path value;
 
   settingFields = {
@@ -288,7 +290,7 @@ let
         fields = settingFields // {
           owner = email;
         };
-        required = [ "owner" ];
+        required.owner = ''owner = "alice@acme.example"'';
       } path value;
       e = effective defaultsValue value;
       builtIn = elem (family e.machine_type) machineTypes.gpu_built_in.families;
@@ -356,10 +358,10 @@ let
           inherit google access defaults;
           workspaces = workspaces (if wrongDefaults then { } else defaultsValue);
         };
-        required = [
-          "google"
-          "workspaces"
-        ];
+        required = {
+          google = "[google] with project, region and zones";
+          workspaces = "[workspaces.NAME] with owner for each one";
+        };
       } "" file
       # Without [access] the exposure is public, which needs an address.
       ++ optionals (!file ? access) (access "access" { });

@@ -150,15 +150,20 @@ impl Reader {
         }
     }
 
-    /// A value that must be there.
-    pub fn required<'t>(&mut self, table: &'t Table, key: &str) -> Option<Value<'t>> {
+    /// A value that must be there, and what it may look like.
+    pub fn required<'t>(
+        &mut self,
+        table: &'t Table,
+        key: &str,
+        example: &str,
+    ) -> Option<Value<'t>> {
         let value = table.get(key);
         if value.is_none() {
             self.refuse(
                 &table.path_of(key),
                 table.header.clone(),
                 "is missing",
-                "Add it; docs/fleet.md shows how.",
+                format!("Write {example}."),
             );
         }
         value

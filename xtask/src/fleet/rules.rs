@@ -34,7 +34,10 @@ pub fn read(source: &str) -> Result<Fleet, Vec<Problem>> {
     };
     let parsed = DeTable::parse(source).map_err(|e| {
         let what = e.message().replace('\n', ", ");
-        let mend = "Mend the syntax there: it is not TOML as it stands.";
+        let mend = match e.message() {
+            "duplicate key" => "Keep one of the two.",
+            _ => "Mend the syntax there: it is not TOML as it stands.",
+        };
         whole(&what, mend, e.span().unwrap_or(0..0))
     })?;
     if let Some(problem) = toml_1_0::newer_syntax(source) {
@@ -67,12 +70,14 @@ impl Reader {
     /// None only where something was refused.
     fn fleet(&mut self, file: &DeTable) -> Option<Fleet> {
         let root = self.root(file, &["google", "access", "defaults", "workspaces"]);
-        let google = self.required(&root, "google").and_then(|v| self.google(&v));
+        let google = self
+            .required(&root, "google", "[google] with project, region and zones")
+            .and_then(|v| self.google(&v));
         let access = match root.get("access") {
             Some(value) => self.access(&value),
             // Without [access] the exposure is public, which needs an address.
             None => {
-                let mend = "Write acme_email = \"…\" under [access], or exposure = \"private\".";
+                let mend = "Write [access] with acme_email, or with exposure = \"private\".";
                 self.refuse("access.acme_email", 0..0, "is missing", mend);
                 None
             }
@@ -85,7 +90,11 @@ impl Reader {
             settings: settings.unwrap_or_default(),
             right: before == self.problems.len(),
         };
-        let workspaces = self.required(&root, "workspaces");
+        let workspaces = self.required(
+            &root,
+            "workspaces",
+            "[workspaces.NAME] with owner for each one",
+        );
         let workspaces = workspaces.and_then(|v| self.any_table(&v))?;
         let place = google.as_ref().zip(access.as_ref());
         let mut read = BTreeMap::new();
@@ -103,15 +112,17 @@ impl Reader {
 
     fn google(&mut self, value: &Value) -> Option<Google> {
         let table = self.table(value, &["project", "region", "zones"])?;
-        let project = self.required(&table, "project").and_then(|v| {
+        let project = self.required(&table, "project", "project = \"acme-data-science\"").and_then(|v| {
             let mend = "Write the id, not the name or number: 6 to 30 lower-case letters, digits and hyphens, a letter first.";
             self.text(&v, is_project, "a project id", mend)
         });
-        let region = self.required(&table, "region").and_then(|v| {
-            let mend = "Write it as Google does, such as europe-west4.";
-            self.text(&v, is_region, "a region", mend)
-        });
-        let zones = self.required(&table, "zones");
+        let region = self
+            .required(&table, "region", "region = \"europe-west4\"")
+            .and_then(|v| {
+                let mend = "Write it as Google does, such as europe-west4.";
+                self.text(&v, is_region, "a region", mend)
+            });
+        let zones = self.required(&table, "zones", "zones = [\"europe-west4-a\"]");
         let zones = zones.and_then(|v| self.zones(&v, region.as_deref()));
         Some(Google {
             project: project?,
@@ -180,7 +191,11 @@ impl Reader {
             None => (exposure == Some(Exposure::Public)).then_some(Login::Password),
         };
         let acme_email = if exposure == Some(Exposure::Public) {
-            self.required(&table, "acme_email")
+            self.required(
+                &table,
+                "acme_email",
+                "acme_email = \"ops@acme.example\", or exposure = \"private\"",
+            )
         } else {
             table.get("acme_email")
         };
@@ -233,9 +248,9 @@ impl Reader {
         let table = self.table(value, &["type", "count"])?;
         let counts = &MACHINE_TYPES.gpu_attachable.counts;
         let types: Vec<_> = counts.iter().map(|(t, n)| (t.as_str(), (t, n))).collect();
-        let known = self.required(&table, "type");
+        let known = self.required(&table, "type", "type = \"nvidia-tesla-t4\"");
         let known = known.and_then(|v| self.choice(&v, &types));
-        let count = self.required(&table, "count").and_then(|v| {
+        let count = self.required(&table, "count", "count = 1").and_then(|v| {
             let numbers = known.map(|(_, numbers)| numbers.as_slice());
             let words: Vec<_> = numbers.unwrap_or(&[]).iter().map(i64::to_string).collect();
             self.integer(
@@ -281,7 +296,9 @@ impl Reader {
         }
         let known: Vec<_> = SETTINGS.into_iter().chain(["owner"]).collect();
         let table = self.table(value, &known)?;
-        let owner = self.required(&table, "owner").and_then(|v| self.email(&v));
+        let owner = self
+            .required(&table, "owner", "owner = \"alice@acme.example\"")
+            .and_then(|v| self.email(&v));
         let own = self.settings(&table);
         if self.problems.len() > before || !defaults.right {
             return None;
