@@ -5,6 +5,7 @@
 
 mod admin;
 mod body;
+mod compute;
 mod error;
 mod fault;
 mod http;

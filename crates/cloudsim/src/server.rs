@@ -6,7 +6,7 @@ use crate::fault::Fault;
 use crate::http::{Call, Query, Reply, now};
 use crate::iam::Caller;
 use crate::log::Entry;
-use crate::{World, admin, storage};
+use crate::{World, admin, compute, project, storage};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
@@ -223,6 +223,8 @@ async fn dispatch(call: &mut Call) -> Result<Reply> {
         ["storage", "v1", rest @ ..] | ["download", "storage", "v1", rest @ ..] => {
             storage::call(call, rest).await
         }
+        ["compute", "v1", rest @ ..] => compute::call(call, rest).await,
+        ["crm", "v1", "projects", name] => project::call(call, name).await,
         ["upload", "storage", "v1", "b", bucket, "o"] => storage::upload(call, bucket).await,
         _ => Err(ApiError::not_found(format!(
             "cloudsim does not serve {} /{}; what it serves is in docs/cloudsim.md.",

@@ -27,7 +27,6 @@ struct Line<'a> {
     value: Option<Cow<'a, Value>>,
 }
 
-#[expect(dead_code, reason = "operations will use it")]
 impl Store {
     pub fn in_memory(seed: u64) -> Self {
         Self {

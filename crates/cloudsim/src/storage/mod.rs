@@ -10,7 +10,7 @@ mod objects;
 mod upload;
 
 pub use blob::Upload;
-use objects::object_key;
+pub use objects::{access, object_key};
 pub use upload::{expire_uploads, upload};
 
 use crate::error::{ApiError, Result};

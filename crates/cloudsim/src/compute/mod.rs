@@ -1,0 +1,550 @@
+//! Compute Engine: one engine for all kinds of resources, a table row and a few rules for each.
+//! <https://cloud.google.com/compute/docs/reference/rest/v1>
+//!
+//! Keys: `compute/` and the resource's path, such as `compute/projects/P/global/images/NAME`. A resource with an
+//! unfinished operation names it in `_operation`.
+
+mod filter;
+mod images;
+mod labels;
+mod operations;
+
+use crate::World;
+use crate::error::{ApiError, Result};
+use crate::fault::OperationError;
+use crate::http::{Call, Query, Reply, json, merge, now, public};
+use crate::iam;
+use crate::store::Store;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use operations::Ending;
+use serde_json::{Map, Value, json};
+
+/// What `selfLink`s start with, whatever address serves them: clients compare them with what they were configured with.
+const LINKS: &str = "https://www.googleapis.com/compute/v1/";
+
+/// Where a collection lies below its project.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Scope {
+    Global,
+}
+
+/// One kind of resource.
+pub struct Kind {
+    /// As in the path.
+    pub collection: &'static str,
+    /// As in the field `kind`.
+    pub name: &'static str,
+    pub scope: Scope,
+    /// The field `status`: while it is made, once it is made, when making it failed. A kind without one vanishes when
+    /// making it fails.
+    pub status: Option<[&'static str; 3]>,
+    /// Fields that PATCH may change.
+    pub patchable: &'static [&'static str],
+    /// Checks and fills a new resource. An error of the outer kind refuses the call; one that is returned ends the
+    /// operation.
+    pub create: fn(&mut Context, &mut Map<String, Value>) -> Result<Option<OperationError>>,
+    /// Calls of its own, `POST …/NAME/VERB`, beside those of every kind.
+    pub verbs: &'static [(&'static str, Verb)],
+}
+
+/// Changes a resource as a verb's body says.
+pub type Verb = fn(&mut Context, &mut Map<String, Value>, Map<String, Value>) -> Result<()>;
+
+const KINDS: &[Kind] = &[images::KIND];
+
+/// Verbs of every kind.
+const COMMON_VERBS: &[(&str, Verb)] = &[("setLabels", labels::set)];
+
+/// What rules may look at.
+pub struct Context<'a> {
+    pub world: &'a World,
+    pub store: &'a mut Store,
+    pub call: &'a Call,
+}
+
+/// A collection of a project, such as `projects/P/global/images`.
+struct Place<'a> {
+    project: &'a str,
+    /// `global`, `zones/Z` or `regions/R`.
+    scope: String,
+    kind: &'static Kind,
+}
+
+impl Place<'_> {
+    /// Path of a resource; of the collection itself with an empty name.
+    fn path(&self, name: &str) -> String {
+        format!(
+            "projects/{}/{}/{}/{name}",
+            self.project, self.scope, self.kind.collection
+        )
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("compute/{}", self.path(name))
+    }
+
+    fn permit(&self, store: &Store, call: &Call, action: &str, name: &str) -> Result<()> {
+        let permission = format!("compute.{}.{action}", self.kind.collection);
+        let resource = format!("'{}'", self.path(name));
+        iam::require(
+            store,
+            call.caller()?,
+            &permission,
+            self.project,
+            None,
+            &resource,
+        )
+        .map_err(|error| {
+            ApiError::new(
+                403,
+                "forbidden",
+                format!(
+                    "Required '{permission}' permission for {resource}. {}",
+                    error.message
+                ),
+            )
+        })
+    }
+}
+
+/// Everything below `/compute/v1/`.
+pub async fn call(call: &mut Call, path: &[&str]) -> Result<Reply> {
+    call.caller()?;
+    let ["projects", project, rest @ ..] = path else {
+        return Err(unknown(call, path));
+    };
+    let method = call.method.as_str().to_owned();
+    let (scope, rest) = match rest {
+        [] if method == "GET" => return Ok(json(&project_resource(project))),
+        [place @ ("zones" | "regions")] if method == "GET" => {
+            return Ok(json(&places(project, place)));
+        }
+        [place @ ("zones" | "regions"), name] if method == "GET" => {
+            return place_resource(project, place, name).map(|found| json(&found));
+        }
+        ["aggregated", collection] if method == "GET" => {
+            return aggregated(call, project, collection);
+        }
+        ["global", rest @ ..] => ("global".to_owned(), rest),
+        [place @ ("zones" | "regions"), name, rest @ ..] => (format!("{place}/{name}"), rest),
+        _ => return Err(unknown(call, path)),
+    };
+    if let ["operations", rest @ ..] = rest {
+        return operations::call(call, project, &scope, rest);
+    }
+    let [collection, rest @ ..] = rest else {
+        return Err(unknown(call, path));
+    };
+    let of_scope = |kind: &&Kind| match kind.scope {
+        Scope::Global => scope == "global",
+    };
+    let Some(kind) = KINDS
+        .iter()
+        .filter(of_scope)
+        .find(|kind| kind.collection == *collection)
+    else {
+        return Err(unknown(call, path));
+    };
+    let place = Place {
+        project,
+        scope,
+        kind,
+    };
+    match (method.as_str(), rest) {
+        ("GET", []) => list(call, &place),
+        ("POST", []) => insert(call, &place).await,
+        ("GET", ["family", family]) if *collection == "images" => {
+            let mut store = call.world.store();
+            place.permit(&store, call, "getFromFamily", family)?;
+            let images = place.key("");
+            advance(&mut store, &images)?;
+            images::of_family(&store, &images, family).map(|found| json(&public(found)))
+        }
+        ("GET", [name]) => {
+            let mut store = call.world.store();
+            place.permit(&store, call, "get", name)?;
+            advance(&mut store, &place.key(name))?;
+            find(&store, &place.path(name)).map(|found| json(&public(found)))
+        }
+        ("DELETE", [name]) => {
+            let mut store = call.world.store();
+            place.permit(&store, call, "delete", name)?;
+            change(call, &mut store, &place, name, "delete", |_, _| Ok(None))
+        }
+        ("PATCH", [name]) => {
+            let body = call.json().await?;
+            let mut store = call.world.store();
+            place.permit(&store, call, "update", name)?;
+            change(
+                call,
+                &mut store,
+                &place,
+                name,
+                "patch",
+                |_, mut resource| {
+                    if let Some(field) = body.keys().find(|field| !context_allows(kind, field)) {
+                        return Err(ApiError::invalid(format!(
+                            "Invalid value for field 'resource.{field}': it cannot be changed."
+                        )));
+                    }
+                    if let Some(labels) = body.get("labels") {
+                        labels::check(labels)?;
+                    }
+                    merge(&mut resource, body);
+                    labels::stamp(&mut resource);
+                    Ok(Some(resource))
+                },
+            )
+        }
+        ("POST", [name, verb]) => {
+            let Some((_, rule)) = kind
+                .verbs
+                .iter()
+                .chain(COMMON_VERBS)
+                .find(|(known, _)| known == verb)
+            else {
+                return Err(unknown(call, path));
+            };
+            let body = call.json().await?;
+            let mut store = call.world.store();
+            place.permit(&store, call, verb, name)?;
+            change(
+                call,
+                &mut store,
+                &place,
+                name,
+                verb,
+                |context, mut resource| {
+                    rule(context, &mut resource, body)?;
+                    Ok(Some(resource))
+                },
+            )
+        }
+        _ => Err(unknown(call, path)),
+    }
+}
+
+fn context_allows(kind: &Kind, field: &str) -> bool {
+    kind.patchable.contains(&field) || ["labels", "labelFingerprint"].contains(&field)
+}
+
+fn unknown(call: &Call, path: &[&str]) -> ApiError {
+    ApiError::not_found(format!(
+        "cloudsim does not serve {} /compute/v1/{}; what it serves is in docs/cloudsim.md.",
+        call.method,
+        path.join("/")
+    ))
+}
+
+/// The resource at a path, or 404.
+pub fn find<'a>(store: &'a Store, path: &str) -> Result<&'a Value> {
+    store
+        .get(&format!("compute/{path}"))
+        .ok_or_else(|| ApiError::not_found(format!("The resource '{path}' was not found")))
+}
+
+/// Moves unfinished operations of what a read is about to show one step on.
+fn advance(store: &mut Store, prefix: &str) -> Result<()> {
+    let unfinished: Vec<String> = store
+        .scan(prefix, "")
+        .filter_map(|(_, value)| value["_operation"].as_str().map(str::to_owned))
+        .collect();
+    unfinished
+        .iter()
+        .try_for_each(|operation| operations::step(store, operation))
+}
+
+/// A name by RFC 1035, as most kinds of resources take it.
+pub fn check_name(field: &str, name: &str) -> Result<()> {
+    let bytes = name.as_bytes();
+    let valid = (1..=63).contains(&bytes.len())
+        && bytes[0].is_ascii_lowercase()
+        && bytes.last() != Some(&b'-')
+        && bytes
+            .iter()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-');
+    if valid {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!(
+        "Invalid value for field '{field}': '{name}'. Must be a match of regex '(?:[a-z](?:[-a-z0-9]{{0,61}}[a-z0-9])?)'"
+    )))
+}
+
+async fn insert(call: &mut Call, place: &Place<'_>) -> Result<Reply> {
+    let body = call.json().await?;
+    let kind = place.kind;
+    let world = call.world.clone();
+    let mut store = world.store();
+    if let Some(operation) = operations::replay(&store, call, place.project)? {
+        return Ok(json(&operation));
+    }
+    let name = body
+        .get("name")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
+    place.permit(&store, call, "create", &name)?;
+    check_name("resource.name", &name)?;
+    if let Some(labels) = body.get("labels") {
+        labels::check(labels)?;
+    }
+    let (path, key) = (place.path(&name), place.key(&name));
+    if store.get(&key).is_some() {
+        return Err(ApiError::new(
+            409,
+            "alreadyExists",
+            format!("The resource '{path}' already exists"),
+        ));
+    }
+    let mut resource = Map::new();
+    resource.extend(
+        body.into_iter()
+            .filter(|(field, _)| !field.starts_with('_')),
+    );
+    let id = store.next_id();
+    let fixed = json!({
+        "kind": kind.name, "id": id, "name": name, "creationTimestamp": now(), "selfLink": format!("{LINKS}{path}"),
+    });
+    merge(
+        &mut resource,
+        fixed.as_object().cloned().unwrap_or_default(),
+    );
+    let mut context = Context {
+        world: &world,
+        store: &mut store,
+        call,
+    };
+    let error = (kind.create)(&mut context, &mut resource)?;
+    labels::stamp(&mut resource);
+    let [now, made, failed] = [0, 1, 2].map(|at| {
+        let mut resource = resource.clone();
+        if let Some(status) = kind.status {
+            resource.insert("status".to_owned(), status[at].into());
+        }
+        Value::Object(resource)
+    });
+    let ending = Ending {
+        success: vec![(key.clone(), made)],
+        failure: vec![(
+            key.clone(),
+            if kind.status.is_some() {
+                failed
+            } else {
+                Value::Null
+            },
+        )],
+        error: call.operation_error.clone().or(error),
+    };
+    let operation = operations::start(
+        &mut store,
+        call,
+        place.project,
+        &place.scope,
+        "insert",
+        &now,
+        ending,
+    )?;
+    put_pending(&mut store, &key, now, &operation)?;
+    Ok(json(&public(&operation)))
+}
+
+/// Keeps a resource with the name of the operation that is under way on it.
+fn put_pending(store: &mut Store, key: &str, mut resource: Value, operation: &Value) -> Result<()> {
+    resource["_operation"] = operation["_key"].clone();
+    Ok(store.put(key, resource)?)
+}
+
+/// Starts an operation that ends with what `new` makes of a resource, or without it.
+fn change(
+    call: &Call,
+    store: &mut Store,
+    place: &Place,
+    name: &str,
+    verb: &str,
+    new: impl FnOnce(&mut Context, Map<String, Value>) -> Result<Option<Map<String, Value>>>,
+) -> Result<Reply> {
+    if let Some(operation) = operations::replay(store, call, place.project)? {
+        return Ok(json(&operation));
+    }
+    let (path, key) = (place.path(name), place.key(name));
+    let old = find(store, &path)?.clone();
+    if old.get("_operation").is_some() {
+        advance(store, &key)?;
+        return Err(ApiError::new(
+            400,
+            "resourceNotReady",
+            format!("The resource '{path}' is not ready"),
+        ));
+    }
+    let fields = old.as_object().cloned().unwrap_or_default();
+    let mut context = Context {
+        world: &call.world,
+        store,
+        call,
+    };
+    let new = new(&mut context, fields)?.map_or(Value::Null, Value::Object);
+    let ending = Ending {
+        success: vec![(key.clone(), new)],
+        failure: vec![(key.clone(), old.clone())],
+        error: call.operation_error.clone(),
+    };
+    let operation =
+        operations::start(store, call, place.project, &place.scope, verb, &old, ending)?;
+    let mut meanwhile = old;
+    if verb == "delete" && meanwhile.get("status").is_some() {
+        meanwhile["status"] = "DELETING".into();
+    }
+    put_pending(store, &key, meanwhile, &operation)?;
+    Ok(json(&public(&operation)))
+}
+
+fn list(call: &Call, place: &Place) -> Result<Reply> {
+    let mut store = call.world.store();
+    place.permit(&store, call, "list", "")?;
+    advance(&mut store, &place.key(""))?;
+    let key = place.key("");
+    let items = store
+        .scan(&key, "")
+        .map(|(key, value)| (key, public(value)));
+    let mut reply = page(&call.query, items)?;
+    reply["kind"] = format!("{}List", place.kind.name).into();
+    reply["id"] = place.path("").trim_end_matches('/').into();
+    reply["selfLink"] = format!("{LINKS}{}", place.path("").trim_end_matches('/')).into();
+    Ok(json(&reply))
+}
+
+/// Filters, orders and cuts a list as the query asks.
+fn page<'a>(query: &Query, items: impl Iterator<Item = (&'a str, Value)>) -> Result<Value> {
+    let filter = query
+        .get("filter")
+        .filter(|text| !text.trim().is_empty())
+        .map(filter::parse)
+        .transpose()?;
+    let most = query.number("maxResults")?.map_or(500, |n| n.clamp(1, 500)) as usize;
+    let mut items: Vec<(&str, Value)> = items
+        .filter(|(_, item)| filter.as_ref().is_none_or(|filter| filter.matches(item)))
+        .collect();
+    match query.get("orderBy") {
+        // Ids grow with time, and faster than a clock of milliseconds.
+        Some("creationTimestamp desc") => {
+            items.sort_by(|(_, a), (_, b)| b["id"].as_str().cmp(&a["id"].as_str()))
+        }
+        None | Some("" | "name") => {}
+        Some(other) => {
+            return Err(ApiError::invalid(format!(
+                "Invalid value for field 'orderBy': '{other}'."
+            )));
+        }
+    }
+    if let Some(token) = query.get("pageToken").filter(|token| !token.is_empty()) {
+        let last = URL_SAFE_NO_PAD
+            .decode(token)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok());
+        let at = last.and_then(|last| items.iter().position(|(key, _)| *key == last));
+        items.drain(
+            ..=at.ok_or_else(|| {
+                ApiError::invalid(format!("Invalid value for field 'pageToken': '{token}'."))
+            })?,
+        );
+    }
+    let mut reply = json!({});
+    if items.len() > most {
+        reply["nextPageToken"] = URL_SAFE_NO_PAD.encode(items[most - 1].0).into();
+        items.truncate(most);
+    }
+    if !items.is_empty() {
+        reply["items"] = items.into_iter().map(|(_, item)| item).collect();
+    }
+    Ok(reply)
+}
+
+/// A collection of all zones and regions. None is of that kind yet, so that it is empty.
+fn aggregated(call: &Call, project: &str, collection: &str) -> Result<Reply> {
+    let permission = format!("compute.{collection}.list");
+    let resource = format!("'projects/{project}'");
+    iam::require(
+        &call.world.store(),
+        call.caller()?,
+        &permission,
+        project,
+        None,
+        &resource,
+    )?;
+    let mut word = collection.to_owned();
+    word[..1].make_ascii_uppercase();
+    let singular = word.trim_end_matches('s');
+    Ok(json(&json!({
+        "kind": format!("compute#{}{}AggregatedList", singular[..1].to_lowercase(), &singular[1..]),
+        "id": format!("projects/{project}/aggregated/{collection}"),
+        "selfLink": format!("{LINKS}projects/{project}/aggregated/{collection}"),
+        "items": {},
+    })))
+}
+
+/// Regions and their zones, few enough to read.
+const REGIONS: &[(&str, &[&str])] = &[
+    ("us-central1", &["a", "b", "c", "f"]),
+    ("us-east1", &["b", "c", "d"]),
+    ("europe-west1", &["b", "c", "d"]),
+    ("europe-west4", &["a", "b", "c"]),
+    ("asia-east1", &["a", "b", "c"]),
+];
+
+fn project_resource(project: &str) -> Value {
+    let number = crate::project::number(project);
+    json!({
+        "kind": "compute#project",
+        "id": number,
+        "name": project,
+        "selfLink": format!("{LINKS}projects/{project}"),
+        "defaultServiceAccount": format!("{number}-compute@developer.gserviceaccount.com"),
+        "commonInstanceMetadata": {"kind": "compute#metadata", "fingerprint": labels::fingerprint(&json!({}))},
+    })
+}
+
+fn places(project: &str, place: &str) -> Value {
+    let names = REGIONS.iter().flat_map(|(region, zones)| match place {
+        "regions" => vec![(*region).to_owned()],
+        _ => zones
+            .iter()
+            .map(|zone| format!("{region}-{zone}"))
+            .collect(),
+    });
+    let items: Vec<Value> = names
+        .filter_map(|name| place_resource(project, place, &name).ok())
+        .collect();
+    json!({"kind": format!("compute#{}List", place.trim_end_matches('s')), "items": items})
+}
+
+fn place_resource(project: &str, place: &str, name: &str) -> Result<Value> {
+    let link = |path: String| format!("{LINKS}projects/{project}/{path}");
+    let zones = |region: &str, zones: &[&str]| -> Vec<String> {
+        zones
+            .iter()
+            .map(|zone| link(format!("zones/{region}-{zone}")))
+            .collect()
+    };
+    let found = REGIONS.iter().find_map(|(region, letters)| {
+        if place == "regions" {
+            return (*region == name)
+                .then(|| json!({"kind": "compute#region", "zones": zones(region, letters)}));
+        }
+        let letter = name.strip_prefix(region)?.strip_prefix('-')?;
+        let of_region =
+            json!({"kind": "compute#zone", "region": link(format!("regions/{region}"))});
+        letters.contains(&letter).then_some(of_region)
+    });
+    let path = format!("{place}/{name}");
+    let mut found = found.ok_or_else(|| {
+        ApiError::not_found(format!(
+            "The resource 'projects/{project}/{path}' was not found"
+        ))
+    })?;
+    found["name"] = name.into();
+    found["status"] = "UP".into();
+    found["selfLink"] = link(path).into();
+    Ok(found)
+}
