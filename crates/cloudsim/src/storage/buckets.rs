@@ -1,9 +1,9 @@
 //! Buckets and their IAM policies.
 
-use super::Conditions;
 use super::objects::access;
+use super::{Conditions, shown};
 use crate::error::{ApiError, Result};
-use crate::http::{Call, Reply, empty, json, merge, now, public};
+use crate::http::{Call, Reply, empty, json, merge, now};
 use crate::iam;
 use crate::store::Store;
 use serde_json::{Map, Value, json};
@@ -44,7 +44,7 @@ pub fn list(call: &Call) -> Result<Reply> {
     let items: Vec<Value> = store
         .scan(&prefix, "")
         .filter(|(_, bucket)| bucket["_project"] == project)
-        .map(|(_, b)| public(b))
+        .map(|(_, b)| shown(call, b))
         .collect();
     Ok(json(&json!({"kind": "storage#buckets", "items": items})))
 }
@@ -105,7 +105,7 @@ pub async fn insert(call: &mut Call) -> Result<Reply> {
     let mut bucket = json!({
         "kind": "storage#bucket",
         "id": name,
-        "selfLink": format!("{}/storage/v1/b/{name}", call.world.origin),
+        "selfLink": format!("/storage/v1/b/{name}"),
         "projectNumber": crate::project::number(&project),
         "generation": store.next_generation(),
         "metageneration": "1",
@@ -137,7 +137,7 @@ pub async fn insert(call: &mut Call) -> Result<Reply> {
         {"role": "roles/storage.legacyBucketReader", "members": [format!("projectViewer:{project}")]},
     ]);
     store.put(&policy_key(&name), policy)?;
-    Ok(json(&public(&bucket)))
+    Ok(json(&shown(call, &bucket)))
 }
 
 /// Writes what a caller may write, and what the service derives from it.
@@ -182,7 +182,7 @@ pub fn get(call: &Call, bucket: &str) -> Result<Reply> {
     let store = call.world.store();
     let found = access(&store, call, bucket, "storage.buckets.get")?;
     Conditions::parse(&call.query, "if")?.check(Some(found), true)?;
-    Ok(json(&public(found)))
+    Ok(json(&shown(call, found)))
 }
 
 pub fn none(call: &Call, bucket: &str) -> Result<Reply> {
@@ -212,7 +212,7 @@ pub async fn update(call: &mut Call, bucket: &str) -> Result<Reply> {
     updated["metageneration"] = metageneration.to_string().into();
     updated["etag"] = iam::etag(metageneration).into();
     store.put(&key(bucket), updated.clone())?;
-    Ok(json(&public(&updated)))
+    Ok(json(&shown(call, &updated)))
 }
 
 pub fn delete(call: &Call, bucket: &str) -> Result<Reply> {

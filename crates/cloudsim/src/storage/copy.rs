@@ -1,8 +1,8 @@
 //! Objects made of objects: compose, rewrite, copy.
 
-use super::Conditions;
 use super::blob::Scratch;
 use super::objects::{self, Content, access, base64_of};
+use super::{Conditions, shown};
 use crate::error::{ApiError, Result};
 use crate::http::{Call, Reply, json};
 use base64::Engine as _;
@@ -66,14 +66,8 @@ pub async fn compose(call: &mut Call, bucket: &str, object: &str) -> Result<Repl
     let content = tokio::task::spawn_blocking(move || concatenate(parts, path))
         .await
         .map_err(std::io::Error::other)??;
-    Ok(json(&objects::commit(
-        call,
-        bucket,
-        object,
-        metadata,
-        content,
-        &conditions,
-    )?))
+    let new = objects::commit(call, bucket, object, metadata, content, &conditions)?;
+    Ok(json(&shown(call, &new)))
 }
 
 /// An object's bytes: opened while the store is locked, so that a delete in between does no harm.
@@ -175,6 +169,7 @@ pub async fn copy(
     };
     debug_assert_eq!(source["crc32c"], base64_of(&content.crc32c.to_be_bytes()));
     let new = objects::commit(call, to_bucket, to_object, metadata, content, &conditions)?;
+    let new = shown(call, &new);
     if verb == "copyTo" {
         return Ok(json(&new));
     }

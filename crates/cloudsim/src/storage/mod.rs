@@ -14,7 +14,7 @@ pub use objects::{access, object_key};
 pub use upload::{expire_uploads, upload};
 
 use crate::error::{ApiError, Result};
-use crate::http::{Call, Query, Reply};
+use crate::http::{Call, Query, Reply, public};
 use crate::store::Store;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -114,6 +114,17 @@ impl Conditions {
         }
         Ok(())
     }
+}
+
+/// A bucket or object as it is answered: its links begin with this run's address.
+fn shown(call: &Call, value: &Value) -> Value {
+    let mut value = public(value);
+    for field in ["selfLink", "mediaLink"] {
+        if let Some(path) = value.get(field).and_then(Value::as_str) {
+            value[field] = format!("{}{path}", call.world.origin).into();
+        }
+    }
+    value
 }
 
 /// A 64-bit number as Google sends it: in a string.

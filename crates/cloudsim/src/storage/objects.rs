@@ -1,9 +1,9 @@
 //! Objects: metadata, listing, download.
 
 use super::buckets::{self, policy_key};
-use super::{Conditions, number};
+use super::{Conditions, number, shown};
 use crate::error::{ApiError, Result};
-use crate::http::{Call, Reply, empty, json, merge, now, public};
+use crate::http::{Call, Reply, empty, json, merge, now};
 use crate::iam;
 use crate::store::Store;
 use base64::Engine as _;
@@ -74,12 +74,10 @@ fn read<'a>(store: &'a Store, call: &Call, bucket: &str, object: &str) -> Result
 }
 
 pub fn get(call: &Call, bucket: &str, object: &str) -> Result<Reply> {
-    Ok(json(&public(read(
-        &call.world.store(),
+    Ok(json(&shown(
         call,
-        bucket,
-        object,
-    )?)))
+        read(&call.world.store(), call, bucket, object)?,
+    )))
 }
 
 pub async fn update(call: &mut Call, bucket: &str, object: &str) -> Result<Reply> {
@@ -108,7 +106,7 @@ pub async fn update(call: &mut Call, bucket: &str, object: &str) -> Result<Reply
     updated["updated"] = now().into();
     updated["etag"] = etag(&updated).into();
     store.put(&object_key(bucket, object), updated.clone())?;
-    Ok(json(&public(&updated)))
+    Ok(json(&shown(call, &updated)))
 }
 
 pub fn delete(call: &Call, bucket: &str, object: &str) -> Result<Reply> {
@@ -180,7 +178,7 @@ pub fn list(call: &Call, bucket: &str) -> Result<Reply> {
                 last = folder.to_owned();
             }
             None => {
-                items.push(public(object));
+                items.push(shown(call, object));
                 last = name.to_owned();
             }
         }
@@ -303,7 +301,7 @@ pub struct Content {
     pub md5: Option<[u8; 16]>,
 }
 
-/// Makes content the live object of a name: the one place where an object comes into being.
+/// Makes content the live object of a name: the one place where an object comes into being. Returns its record.
 ///
 /// The record is written last: a kill before it leaves a file that the next start removes.
 pub fn commit(
@@ -339,12 +337,11 @@ pub fn commit(
     )?;
     let time = now();
     let encoded = utf8_percent_encode(object, NON_ALPHANUMERIC);
-    let origin = &world.origin;
     let mut new = json!({
         "kind": "storage#object",
         "id": format!("{bucket}/{object}/{generation}"),
-        "selfLink": format!("{origin}/storage/v1/b/{bucket}/o/{encoded}"),
-        "mediaLink": format!("{origin}/download/storage/v1/b/{bucket}/o/{encoded}?generation={generation}&alt=media"),
+        "selfLink": format!("/storage/v1/b/{bucket}/o/{encoded}"),
+        "mediaLink": format!("/download/storage/v1/b/{bucket}/o/{encoded}?generation={generation}&alt=media"),
         "name": object,
         "bucket": bucket,
         "generation": generation,
@@ -371,7 +368,7 @@ pub fn commit(
     if let Some(old) = old {
         remove_file(call, &old);
     }
-    Ok(public(&new))
+    Ok(new)
 }
 
 /// 403 unless the caller may write an object of this name; writing over one needs the right to delete it.

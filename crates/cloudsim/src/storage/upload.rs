@@ -3,7 +3,7 @@
 
 use super::blob::{Blob, GRAIN, Scratch, Writer};
 use super::objects::{self, Content, base64_of};
-use super::{Conditions, buckets};
+use super::{Conditions, buckets, shown};
 use crate::World;
 use crate::error::{ApiError, Result};
 use crate::http::{Call, Reply, empty, json};
@@ -168,14 +168,8 @@ async fn media(call: &mut Call, bucket: &str) -> Result<Reply> {
     }
     let content = content(writer.finish().await?, expected.md5.is_some()).await?;
     expected.verify(&content)?;
-    Ok(json(&objects::commit(
-        call,
-        bucket,
-        &name,
-        metadata,
-        content,
-        &conditions,
-    )?))
+    let object = objects::commit(call, bucket, &name, metadata, content, &conditions)?;
+    Ok(json(&shown(call, &object)))
 }
 
 /// `multipart/related` of two parts: metadata as JSON, then the bytes.
@@ -260,14 +254,8 @@ async fn multipart(call: &mut Call, bucket: &str) -> Result<Reply> {
     writer.write(tail.into()).await?;
     let content = content(writer.finish().await?, expected.md5.is_some()).await?;
     expected.verify(&content)?;
-    Ok(json(&objects::commit(
-        call,
-        bucket,
-        &name,
-        metadata,
-        content,
-        &conditions,
-    )?))
+    let object = objects::commit(call, bucket, &name, metadata, content, &conditions)?;
+    Ok(json(&shown(call, &object)))
 }
 
 type Head = (Map<String, Value>, Option<String>, usize);
@@ -428,7 +416,7 @@ async fn session(call: &mut Call, bucket: &str, id: &str) -> Result<Reply> {
         return Err(ApiError::not_found("The upload session does not exist."));
     };
     match record["state"].as_str() {
-        Some("done") => return Ok(json(&record["object"])),
+        Some("done") => return Ok(json(&shown(call, &record["object"]))),
         Some("cancelled") => return Ok(empty(499)),
         Some("open") => {}
         _ => {
@@ -593,7 +581,7 @@ async fn finish(
                 .remove("_file");
             call.world.store().put(&session_key(id), done)?;
             forget(&call.world, id);
-            Ok(json(&object))
+            Ok(json(&shown(call, &object)))
         }
         Err(error) => {
             // Its bytes can never become this object.
