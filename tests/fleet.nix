@@ -6,7 +6,8 @@
 {
   pkgs,
   lib,
-  xtask ? pkgs.callPackage ../xtask/package.nix { },
+  # The build that the check `rust` makes as well.
+  xtask ? (pkgs.callPackage ../xtask/package.nix { }).checked,
 }:
 let
   inherit (builtins)

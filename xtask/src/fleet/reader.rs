@@ -173,7 +173,7 @@ impl Reader {
     pub fn text(
         &mut self,
         value: &Value,
-        form: fn(&str) -> bool,
+        form: impl Fn(&str) -> bool,
         what: &str,
         mend: &str,
     ) -> Option<String> {

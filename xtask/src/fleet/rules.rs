@@ -142,27 +142,26 @@ impl Reader {
             self.refuse(&value.path, value.value.span(), "is empty", mend);
             return None;
         }
-        let mut zones: Vec<String> = Vec::new();
-        for item in &items {
-            let mend = "Write zones of google.region, such as europe-west4-a for europe-west4.";
-            let zone = self.text(item, is_zone, "a zone of the region", mend)?;
-            let outside = region.is_some_and(|r| zone.rsplit_once('-').map(|(r, _)| r) != Some(r));
-            if outside {
-                let what = format!("{zone:?} is not a zone of the region");
-                self.refuse(&item.path, item.value.span(), what, mend);
-                return None;
-            }
-            if zones.contains(&zone) {
-                let what = "names a zone twice";
-                self.refuse(
-                    &item.path,
-                    item.value.span(),
-                    what,
-                    "Remove the second one.",
-                );
-                return None;
-            }
-            zones.push(zone);
+        let of_region = |zone: &str| {
+            is_zone(zone) && region.is_none_or(|r| zone.rsplit_once('-').is_some_and(|z| z.0 == r))
+        };
+        let mend = "Write zones of google.region, such as europe-west4-a for europe-west4.";
+        let zones = items
+            .iter()
+            .map(|item| self.text(item, of_region, "a zone of the region", mend));
+        // Each wrong one is reported, not the first alone.
+        let zones: Vec<_> = zones.collect();
+        let zones: Vec<_> = zones.into_iter().collect::<Option<_>>()?;
+        let twice = (1..zones.len()).find(|&at| zones[..at].contains(&zones[at]));
+        if let Some(at) = twice {
+            let span = items[at].value.span();
+            self.refuse(
+                &value.path,
+                span,
+                "names a zone twice",
+                "Remove the second one.",
+            );
+            return None;
         }
         Some(zones)
     }
@@ -199,10 +198,11 @@ impl Reader {
         } else {
             table.get("acme_email")
         };
+        let acme_email = acme_email.and_then(|v| self.email(&v));
         Some(Access {
             exposure: exposure?,
             login,
-            acme_email: acme_email.and_then(|v| self.email(&v)),
+            acme_email,
         })
     }
 
@@ -278,7 +278,6 @@ impl Reader {
         defaults: &Defaults,
         place: Option<(&Google, &Access)>,
     ) -> Option<Workspace> {
-        let before = self.problems.len();
         if !(is_label(name) && name.len() <= 40) {
             let mend = "Name it with 1 to 40 lower-case letters, digits and hyphens, a letter first, no hyphen last.";
             let what = "has a name that is no host name label";
@@ -294,6 +293,7 @@ impl Reader {
                 "Name it otherwise.",
             );
         }
+        let before = self.problems.len();
         let known: Vec<_> = SETTINGS.into_iter().chain(["owner"]).collect();
         let table = self.table(value, &known)?;
         let owner = self
