@@ -8,6 +8,7 @@ in
   checks = {
     fleet = import ./fleet.nix { inherit lib pkgs; };
     https-needs-login = test ./https-needs-login.nix;
+    password-comes-from-secret-manager = test ./password-comes-from-secret-manager.nix;
   }
   // import ./format.nix { inherit lib pkgs; }
   // import ./every-module-alone.nix { inherit lib modules pkgs; };

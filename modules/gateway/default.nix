@@ -1,6 +1,11 @@
 # The only way in by browser: nginx with a certificate, and a login before everything
 # but the login itself and the certificate authority's challenge.
-{ config, lib, pkgs, ... }:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
 let
   inherit (lib) mkIf mkOption types;
   cfg = config.workspace.gateway;

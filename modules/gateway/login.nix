@@ -9,7 +9,12 @@
 let
   inherit (lib) mkIf mkOption types;
   cfg = config.workspace.gateway;
-  inherit (config.workspace) domain exposure name owner;
+  inherit (config.workspace)
+    domain
+    exposure
+    name
+    owner
+    ;
   enabled = domain != null && exposure == "public";
   fromSecretManager = cfg.htpasswdFile == null;
 
@@ -181,8 +186,11 @@ in
                 head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '\n' > ${cookieSecret}.new
                 mv ${cookieSecret}.new ${cookieSecret}
               fi
-              # oauth2-proxy wants a file to watch: until the password is here, nobody is let in.
-              [ -e ${secrets}/htpasswd ] || : > ${secrets}/htpasswd
+              # oauth2-proxy wants a file with an entry to watch. Until the password is here
+              # that is the hash of no password anybody could know.
+              if [ ! -e ${secrets}/htpasswd ]; then
+                printf 'nobody:{SHA}%s\n' "$(head -c 20 /dev/urandom | base64)" > ${secrets}/htpasswd
+              fi
             '';
           }
         );

@@ -4,7 +4,6 @@
   config,
   lib,
   modulesPath,
-  options,
   pkgs,
   ...
 }:

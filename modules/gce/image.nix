@@ -81,6 +81,8 @@ in
 
   image.repart = {
     name = lib.mkDefault "workspace";
+    # The store is many small files, and so are the environments that people install.
+    mkfsOptions.ext4 = [ "-i 8192" ];
     partitions = {
       "10-esp" = {
         contents = {
@@ -121,18 +123,20 @@ in
           Format = "ext4";
           Label = "nixos";
           Minimize = "guess";
+          SizeMinBytes = "2G";
         };
       };
     };
   };
 
-  # Google Compute Engine takes disks of whole GiB only.
+  # Google Compute Engine takes disks of whole GiB only. The last partition takes what
+  # is added, its file system follows at boot.
   system.build.image = lib.mkForce (
     config.image.repart.image.overrideAttrs (old: {
-      nativeBuildInputs = old.nativeBuildInputs ++ [ pkgs.util-linux ];
       postBuild = (old.postBuild or "") + ''
-        truncate --size=%1G ${config.image.fileName}
-        sfdisk --relocate gpt-bak-std ${config.image.fileName}
+        gib=$(( ($(stat --format=%s ${config.image.fileName}) + 2**30 - 1) / 2**30 ))
+        systemd-repart --dry-run=no --empty=refuse --size=''${gib}G \
+          --definitions=$finalRepartDefinitions --sector-size=512 ${config.image.fileName}
       '';
     })
   );

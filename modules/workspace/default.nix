@@ -2,7 +2,12 @@
 # modules share, and the one account of its owner.
 { config, lib, ... }:
 let
-  inherit (lib) mkDefault mkIf mkOption types;
+  inherit (lib)
+    mkDefault
+    mkIf
+    mkOption
+    types
+    ;
   cfg = config.workspace;
 
   # alice.smith+ml@acme.example → alice-smith-ml
