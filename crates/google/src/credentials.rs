@@ -35,12 +35,27 @@ struct Token {
     renew_at: Option<Instant>,
 }
 
+impl Token {
+    fn fixed(secret: &str) -> Self {
+        Self {
+            secret: secret.to_owned(),
+            renew_at: None,
+        }
+    }
+}
+
 impl Credentials {
     pub(crate) fn new(agent: ureq::Agent) -> Self {
         Self {
             agent,
             cached: Mutex::default(),
         }
+    }
+
+    pub(crate) fn fixed(agent: ureq::Agent, token: &str) -> Self {
+        let credentials = Self::new(agent);
+        credentials.cached().token = Some(Token::fixed(token));
+        credentials
     }
 
     /// A token that is valid for some minutes more.
@@ -83,10 +98,7 @@ impl Credentials {
         if let Ok(secret) = std::env::var("GOOGLE_OAUTH_ACCESS_TOKEN")
             && !secret.trim().is_empty()
         {
-            return Ok(Token {
-                secret: secret.trim().to_owned(),
-                renew_at: None,
-            });
+            return Ok(Token::fixed(secret.trim()));
         }
         let gcloud = match gcloud_token() {
             Ok(token) => return Ok(token),

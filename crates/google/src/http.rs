@@ -69,6 +69,12 @@ impl Client {
         }
     }
 
+    /// With this access token instead of one that is looked for.
+    pub fn with_token(mut self, token: &str) -> Self {
+        self.credentials = Credentials::fixed(self.direct.clone(), token);
+        self
+    }
+
     /// How long to go on trying while the cloud does not answer; 5 minutes unless set.
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
