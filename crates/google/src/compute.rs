@@ -79,18 +79,41 @@ pub struct NewImage {
     pub crc32c: Crc32c,
 }
 
-/// What is known of a disk.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// An image and what was made from it.
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Disk {
-    /// Its name.
-    pub name: String,
+pub struct Listed {
+    /// The image.
+    #[serde(flatten)]
+    pub image: Image,
+    /// Seconds since 1970.
+    pub created: i64,
+    /// The machines whose disks were made from it, and the disks that no machine has.
+    pub used_by: Vec<String>,
+}
+
+/// What is known of a disk.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Disk {
+    name: String,
     /// URL of the image that it was made from.
+    source_image: Option<String>,
+    /// URLs of the machines that have it.
     #[serde(default)]
-    pub source_image: Option<String>,
-    /// URLs of the machines that it is attached to.
-    #[serde(default)]
-    pub users: Vec<String>,
+    users: Vec<String>,
+}
+
+impl Disk {
+    /// The names of the machines that have it, or its own.
+    fn holders(&self) -> Vec<String> {
+        let last = |url: &String| url.rsplit('/').next().unwrap_or_default().to_owned();
+        if self.users.is_empty() {
+            vec![format!("disk {}", self.name)]
+        } else {
+            self.users.iter().map(last).collect()
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -139,24 +162,46 @@ impl Client {
         reply.into(SERVICE, &format!("Image {path}")).map(Some)
     }
 
-    /// All images of a project, or those that `filter` (Compute Engine's syntax) lets through.
+    /// All images of a project, the newest first, and what was made from each.
     ///
     /// # Errors
-    /// As any call.
-    pub fn list_images(&self, project: &str, filter: Option<&str>) -> Result<Vec<Image>> {
-        let mut list = self.images(project, "GET", "");
-        if let Some(filter) = filter {
-            list = list.query("filter", filter);
+    /// As any call; an image whose time of making cannot be read.
+    pub fn list_images(&self, project: &str) -> Result<Vec<Listed>> {
+        let doing = format!("Images of {project}");
+        let list = self.images(project, "GET", "");
+        let pages: Vec<Vec<Image>> = self.pages(SERVICE, &list, &doing)?;
+        let disks = self.list_disks(project)?;
+        let mut listed = Vec::new();
+        for image in pages.into_iter().flatten() {
+            let created: jiff::Timestamp = image.creation_timestamp.parse().map_err(|_| {
+                Error::refused(
+                    format!(
+                        "{doing}: {} was made at `{}`, which is no time",
+                        image.name, image.creation_timestamp
+                    ),
+                    "Look at it with `google images get`",
+                )
+            })?;
+            let path = resource(&image.self_link);
+            let mut used_by: Vec<String> = disks
+                .iter()
+                .filter(|disk| disk.source_image.as_deref().map(resource) == Some(path))
+                .flat_map(Disk::holders)
+                .collect();
+            used_by.sort();
+            used_by.dedup();
+            listed.push(Listed {
+                created: created.as_second(),
+                used_by,
+                image,
+            });
         }
-        let pages: Vec<Vec<Image>> = self.pages(SERVICE, &list, &format!("Images of {project}"))?;
-        Ok(pages.into_iter().flatten().collect())
+        listed.sort_by_key(|listed| std::cmp::Reverse(listed.created));
+        Ok(listed)
     }
 
-    /// All disks of a project, of every zone and region.
-    ///
-    /// # Errors
-    /// As any call.
-    pub fn list_disks(&self, project: &str) -> Result<Vec<Disk>> {
+    /// The disks of every zone and region.
+    fn list_disks(&self, project: &str) -> Result<Vec<Disk>> {
         #[derive(Deserialize)]
         struct Scope {
             #[serde(default)]
@@ -362,6 +407,11 @@ impl OperationErrors {
             _ => error,
         }
     }
+}
+
+/// A resource's path, which its URLs have in common whatever host they name.
+fn resource(url: &str) -> &str {
+    url.find("/projects/").map_or(url, |at| &url[at..])
 }
 
 fn missing(name: &str) -> Error {

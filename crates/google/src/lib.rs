@@ -12,7 +12,7 @@ mod http;
 mod storage;
 mod upload;
 
-pub use compute::{Deprecated, Disk, Image, NewImage};
+pub use compute::{Deprecated, Image, Listed, NewImage};
 pub use endpoint::{Endpoints, Service};
 pub use error::{Error, Kind, Result};
 pub use http::Client;

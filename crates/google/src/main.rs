@@ -34,9 +34,6 @@ enum On {
     /// Images of Compute Engine
     #[command(subcommand)]
     Images(Images),
-    /// Disks of Compute Engine
-    #[command(subcommand)]
-    Disks(Disks),
 }
 
 #[derive(Subcommand)]
@@ -102,10 +99,11 @@ enum Objects {
         #[arg(required = true)]
         sources: Vec<String>,
     },
-    /// Deletes an object unless it is gone
+    /// Deletes objects unless they are gone
     Delete {
-        /// gs://BUCKET/NAME
-        at: Location,
+        /// gs://BUCKET/NAME, one or more
+        #[arg(required = true)]
+        at: Vec<Location>,
     },
 }
 
@@ -122,13 +120,12 @@ enum Images {
         #[arg(long, conflicts_with = "name")]
         family: Option<String>,
     },
-    /// Prints all images
+    /// Prints all images, each with when it was made and who uses it
+    ///
+    /// `created` is in seconds since 1970; `usedBy` names the machines and loose disks made from it.
     List {
         #[command(flatten)]
         of: Project,
-        /// Compute Engine's filter, such as `family = base`
-        #[arg(long)]
-        filter: Option<String>,
     },
     /// Makes an image of an uploaded archive and waits until it is READY
     ///
@@ -177,21 +174,13 @@ enum Images {
         #[arg(long, default_value = "DEPRECATED")]
         state: String,
     },
-    /// Deletes an image unless it is gone
+    /// Deletes images unless they are gone
     Delete {
         #[command(flatten)]
         of: Project,
-        /// Its name
-        name: String,
-    },
-}
-
-#[derive(Subcommand)]
-enum Disks {
-    /// Prints all disks of all zones: which image each was made from, which machines use it
-    List {
-        #[command(flatten)]
-        of: Project,
+        /// Their names
+        #[arg(required = true)]
+        names: Vec<String>,
     },
 }
 
@@ -220,7 +209,6 @@ fn run(cli: Cli) -> Result<()> {
         }
         On::Objects(verb) => objects(&cloud, verb)?,
         On::Images(verb) => images(&cloud, verb)?,
-        On::Disks(Disks::List { of }) => print(&cloud.list_disks(&of.project)?),
     }
     Ok(())
 }
@@ -248,7 +236,11 @@ fn objects(cloud: &Client, verb: Objects) -> Result<()> {
             print(&cloud.download(&from, &to, &mut |done, total| meter.update(done, total))?);
         }
         Objects::Compose { to, sources } => print(&cloud.compose(&sources, &to)?),
-        Objects::Delete { at } => cloud.delete_object(&at, None)?,
+        Objects::Delete { at } => {
+            for at in at {
+                cloud.delete_object(&at, None)?;
+            }
+        }
     }
     Ok(())
 }
@@ -259,7 +251,7 @@ fn images(cloud: &Client, verb: Images) -> Result<()> {
             (Some(name), _) => cloud.image(&of.project, &name)?,
             (None, family) => cloud.image_of_family(&of.project, &family.unwrap_or_default())?,
         }),
-        Images::List { of, filter } => print(&cloud.list_images(&of.project, filter.as_deref())?),
+        Images::List { of } => print(&cloud.list_images(&of.project)?),
         Images::Insert {
             of,
             name,
@@ -287,7 +279,11 @@ fn images(cloud: &Client, verb: Images) -> Result<()> {
         Images::Deprecate { of, name, state } => {
             cloud.deprecate_image(&of.project, &name, &state)?;
         }
-        Images::Delete { of, name } => cloud.delete_image(&of.project, &name)?,
+        Images::Delete { of, names } => {
+            for name in names {
+                cloud.delete_image(&of.project, &name)?;
+            }
+        }
     }
     Ok(())
 }
