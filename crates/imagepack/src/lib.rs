@@ -49,7 +49,7 @@ pub struct Options {
 
 impl Options {
     /// The level that packs a system's disk at several times gzip's speed to about its size.
-    pub const DEFAULT_LEVEL: u32 = 3;
+    pub const DEFAULT_LEVEL: u32 = 2;
 }
 
 impl Default for Options {
