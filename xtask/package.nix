@@ -16,6 +16,7 @@ let
         ../Cargo.toml
         ../Cargo.lock
         ../crates
+        ../docs/fleet.md
         ../fleet.toml
         ../hosts/machine-types.toml
         ../tests/fleet

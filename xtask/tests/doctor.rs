@@ -9,7 +9,10 @@ fn world() -> World {
     let world = World::new();
     world.program("cargo", "echo 'cargo 1.95.0 (f2d3ce0bd 2026-03-21)'");
     world.program("git", "echo git version 2.39.5");
-    world.program("nix", "echo 'nix (Nix) 2.34.0'");
+    world.program(
+        "nix",
+        r#"[ "$1" = config ] && echo 'system-features = kvm uid-range' || echo 'nix (Nix) 2.34.0'"#,
+    );
     world.program("tofu", "echo OpenTofu v1.9.0");
     world.program("gcloud", "echo Google Cloud SDK 500.0.0; echo bq 2.1.8");
     world
@@ -90,6 +93,18 @@ fn a_program_that_does_not_tell_its_version_is_broken() {
     world.program("git", "exit 127");
     assert_eq!(check(&world, "git")["state"], "broken");
     assert_eq!(world.xtask(&["doctor"]).status.code(), Some(3));
+}
+
+#[test]
+fn whether_nix_runs_containers_is_told_by_its_settings() {
+    let world = world();
+    assert_eq!(check(&world, "nix: uid-range")["state"], "found");
+    world.program(
+        "nix",
+        r#"[ "$1" = config ] && echo 'system-features = kvm' || echo nix 2.34.0"#,
+    );
+    assert_eq!(check(&world, "nix: uid-range")["state"], "missing");
+    assert!(world.xtask(&["doctor"]).status.success(), "it is optional");
 }
 
 #[test]

@@ -84,6 +84,27 @@ fn invalid_files_are_refused_for_the_key_that_they_name_and_no_other() {
 }
 
 #[test]
+fn the_example_in_the_reference_is_read() {
+    let text = fs::read_to_string(root().join("docs/fleet.md")).unwrap();
+    let example = text
+        .split("```toml\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("fleet.toml");
+    fs::write(&file, example).unwrap();
+    let done = xtask()
+        .args(["fleet", "--fleet"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", support::stderr(&done));
+}
+
+#[test]
 fn a_refusal_shows_place_line_and_mend() {
     let file = root().join("tests/fleet/invalid/unknown-key.toml");
     let done = xtask()

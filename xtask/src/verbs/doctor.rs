@@ -10,6 +10,7 @@ use crate::{
     cli::Cli,
     error::Kind,
     output::{self, table},
+    process::{self, Argv},
     tools::{self, Found, Platform, TOOLS, Tool},
 };
 
@@ -51,14 +52,14 @@ impl State {
 pub fn run(cli: &Cli) -> Result<()> {
     if cli.dry_run {
         let programs = TOOLS.iter().flat_map(|tool| tool.programs);
-        let commands: Vec<_> = programs
-            .map(|program| argv![*program, "--version"])
-            .collect();
+        let versions = programs.map(|program| argv![*program, "--version"]);
+        let commands: Vec<_> = versions.chain([nix_settings_command()]).collect();
         output::plan(cli, &commands);
         return Ok(());
     }
     let platform = Platform::here();
     let mut checks: Vec<_> = TOOLS.iter().map(|tool| check(tool, platform)).collect();
+    checks.push(container_builds(platform));
     checks.push(kvm(platform));
     let lacking: Vec<_> = checks
         .iter()
@@ -99,27 +100,70 @@ fn check(tool: &Tool, platform: Platform) -> Check {
     }
 }
 
+fn nix_settings_command() -> Argv {
+    let features = ["--extra-experimental-features", "nix-command"];
+    argv!["nix", "config", "show", features[0], features[1]]
+}
+
+/// Whether Nix may run the tests in containers, whose builds want a range of user ids.
+fn container_builds(platform: Platform) -> Check {
+    let settings = process::probe(&nix_settings_command()).ok();
+    let settings = settings.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let lines = settings.as_deref().unwrap_or("").lines();
+    let features = lines.filter_map(|line| line.strip_prefix("system-features = "));
+    let allowed = features
+        .flat_map(str::split_whitespace)
+        .any(|f| f == "uid-range");
+    let mend = match platform {
+        _ if settings.is_none() => "Get nix first.",
+        Platform::MacOs => "Run these tests on Linux.",
+        Platform::NixOs => {
+            "nix.settings = { experimental-features = [ \"auto-allocate-uids\" \"cgroups\" ]; \
+             auto-allocate-uids = true; system-features = [ \"uid-range\" ]; };"
+        }
+        Platform::Debian => {
+            "printf '%s\\n' 'extra-experimental-features = auto-allocate-uids cgroups' \
+             'auto-allocate-uids = true' 'extra-system-features = uid-range' \
+             | sudo tee -a /etc/nix/nix.conf && sudo systemctl restart nix-daemon"
+        }
+    };
+    Check {
+        name: "nix: uid-range",
+        required: false,
+        state: if allowed {
+            State::Found
+        } else {
+            State::Missing
+        },
+        version: None,
+        at_least: None,
+        path: None,
+        why: "lets nix flake check run the tests in containers",
+        mend: (!allowed).then_some(mend),
+    }
+}
+
 fn kvm(platform: Platform) -> Check {
     let device = "/dev/kvm";
-    let (state, mend) = match OpenOptions::new().read(true).write(true).open(device) {
-        Ok(_) => (State::Found, None),
+    let (state, says, mend) = match OpenOptions::new().read(true).write(true).open(device) {
+        Ok(_) => (State::Found, None, None),
         Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
             let mend = "sudo usermod --append --groups kvm $USER   # then log in again";
-            (State::Broken, Some(mend))
+            (State::Broken, Some("no access"), Some(mend))
         }
         Err(_) => {
             let mend = match platform {
                 Platform::MacOs => "Run these tests on Linux.",
                 _ => "sudo modprobe -a kvm_intel kvm_amd   # virtualisation is on in the firmware?",
             };
-            (State::Missing, Some(mend))
+            (State::Missing, None, Some(mend))
         }
     };
     Check {
         name: "kvm",
         required: false,
         state,
-        version: None,
+        version: says.map(str::to_owned),
         at_least: None,
         path: (state != State::Missing).then(|| device.to_owned()),
         why: "makes tests in virtual machines fast",
