@@ -142,7 +142,10 @@ async fn handle(world: Arc<World>, request: Request<Incoming>) -> std::result::R
         }
         // Only an upload keeps a part of what it is sent; no other call may see a body that looks whole.
         Some(Fault::CutRequest { .. })
-            if call.path.first().is_none_or(|first| first != "upload") =>
+            if call
+                .path
+                .first()
+                .is_none_or(|first| !["upload", "resumable"].contains(&first.as_str())) =>
         {
             Err(ApiError::of_status(400))
         }
@@ -225,7 +228,11 @@ async fn dispatch(call: &mut Call) -> Result<Reply> {
         }
         ["compute", "v1", rest @ ..] => compute::call(call, rest).await,
         ["crm", "v1", "projects", name] => project::call(call, name).await,
-        ["upload", "storage", "v1", "b", bucket, "o"] => storage::upload(call, bucket).await,
+        ["upload", "storage", "v1", "b", bucket, "o"]
+        // Where gcloud sends resumable uploads.
+        | ["resumable", "upload", "storage", "v1", "b", bucket, "o"] => {
+            storage::upload(call, bucket).await
+        }
         _ => Err(ApiError::not_found(format!(
             "cloudsim does not serve {} /{}; what it serves is in docs/cloudsim.md.",
             call.method,

@@ -68,6 +68,44 @@ fn media_and_multipart_uploads_store_the_bytes_sent() {
 }
 
 #[test]
+fn a_multipart_body_may_have_either_line_end() {
+    let (_sim, client) = start();
+    client.make_bucket("images");
+    for end in ["\r\n", "\n"] {
+        for data in [
+            "data",
+            "data\r",
+            "data\n",
+            "data\r\n",
+            "\r\n\r\ndata\n\n",
+            "",
+        ] {
+            let body = [
+                "--b",
+                "Content-Type: application/json",
+                "",
+                "{\"name\":\"a\"}",
+                "--b",
+                "Content-Type: x/y",
+                "",
+                data,
+                "--b--",
+                "",
+            ];
+            let target = "/upload/storage/v1/b/images/o?uploadType=multipart";
+            let headers = [("content-type", "multipart/related; boundary='b'")];
+            let made = client.send("POST", target, &headers, body.join(end).as_bytes());
+            assert_eq!(made.status, 200, "{data:?} {end:?}");
+            assert_eq!(
+                client.bytes_of("images", "a"),
+                data.as_bytes(),
+                "{data:?} {end:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_chunked_upload_answers_308_with_what_is_there() {
     let (_sim, client) = start();
     client.make_bucket("images");

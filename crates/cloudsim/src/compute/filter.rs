@@ -1,10 +1,11 @@
 //! The `filter` of lists: <https://cloud.google.com/compute/docs/reference/rest/v1/images/list>.
 //!
 //! `family = base`, `labels.profile:*`, `(a = b) AND (c != d)`, `-status = FAILED`, and the older form `name eq 'ab.*'`
-//! with a pattern of the whole value, of which `.*` and `|` are understood.
+//! with a regular expression of the whole value, which is what gcloud sends.
 
 use crate::error::{ApiError, Result};
 use crate::http::glob;
+use regex_lite::Regex;
 use serde_json::Value;
 
 /// A parsed filter.
@@ -46,11 +47,12 @@ fn words(text: &str) -> Vec<String> {
             '"' | '\'' => {
                 let mut word = "\"".to_owned();
                 while let Some(inner) = chars.next().filter(|inner| *inner != c) {
-                    word.extend(if inner == '\\' {
-                        chars.next()
-                    } else {
-                        Some(inner)
-                    });
+                    word.push(inner);
+                    // An escaped quote does not end it; any other backslash is an expression's.
+                    if inner == '\\' && chars.peek() == Some(&c) {
+                        word.pop();
+                        word.extend(chars.next());
+                    }
                 }
                 words.push(word);
             }
@@ -170,19 +172,9 @@ fn test(found: Option<&Value>, operator: &str, operand: &str) -> bool {
     }
 }
 
-/// RE2 as far as clients use it: alternatives of literals and `.*`, of the whole value.
+/// A regular expression of the whole value. One that is none matches nothing.
 fn pattern(pattern: &str, text: &str) -> bool {
-    let pattern = pattern.trim_start_matches('^').trim_end_matches('$');
-    let inner = pattern
-        .strip_prefix('(')
-        .and_then(|inner| inner.strip_suffix(')'))
-        .unwrap_or(pattern);
-    inner.split('|').any(|one| {
-        glob(
-            &one.replace("\\b", "").replace('\\', "").replace(".*", "*"),
-            text,
-        )
-    })
+    Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|regex| regex.is_match(text))
 }
 
 #[cfg(test)]
@@ -212,6 +204,8 @@ mod tests {
             ("name ne base", true),
             ("name eq (other|base-1)", false),
             ("name eq '(other|base-1)'", true),
+            (r#"family eq ".*\bbase\b.*""#, true),
+            (r#"name eq ".*\bas\b.*""#, false),
             ("diskSizeGb > 3", true),
             ("diskSizeGb <= 3", false),
         ] {

@@ -217,16 +217,23 @@ fn disk_of(path: &Path) -> io::Result<std::result::Result<u64, OperationError>> 
             "The file inside the tar archive was named ''{name}''. It should be named ''disk.raw''."
         ));
     }
-    let size = tar_size(&header[124..136]);
+    // Of a sparse file (`tar -S`, as Google's own guide has it) the header has both sizes.
+    let stored = tar_size(&header[124..136]);
+    let size = match header[156] {
+        b'S' => tar_size(&header[483..495]),
+        _ => stored,
+    };
     if size == 0 || !size.is_multiple_of(GIB) {
         return fail("The tar archive is not a valid image.");
     }
-    // The last four bytes of gzip are the length of what it holds, modulo 4 GiB: a header, the disk, padding.
+    // The last four bytes of gzip are the length of what it holds, modulo 4 GiB: a header, what is stored, and then
+    // padding and a sparse file's map, which come in blocks.
     let mut trailer = [0; 4];
     file.seek(SeekFrom::End(-4))?;
     file.read_exact(&mut trailer)?;
-    let padding = u32::from_le_bytes(trailer).wrapping_sub((size as u32).wrapping_add(512));
-    if padding > 1 << 20 || padding % 512 != 0 {
+    let known = (stored.next_multiple_of(512) as u32).wrapping_add(512);
+    let rest = u32::from_le_bytes(trailer).wrapping_sub(known);
+    if rest > 16 << 20 || rest % 512 != 0 {
         return fail("The tar archive is not a valid image.");
     }
     Ok(Ok(size))

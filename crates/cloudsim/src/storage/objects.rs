@@ -2,20 +2,24 @@
 
 use super::buckets::{self, policy_key};
 use super::{Conditions, number, shown};
+use crate::body::BoxError;
 use crate::error::{ApiError, Result};
 use crate::http::{Call, Reply, empty, json, merge, now};
 use crate::iam;
 use crate::store::Store;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http_body_util::{BodyExt, StreamBody};
+use bytes::Bytes;
+use futures_core::Stream as _;
+use http_body_util::BodyExt;
 use hyper::Response;
-use hyper::body::Frame;
+use hyper::body::{Body, Frame, SizeHint};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::io::SeekFrom;
 use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
@@ -221,7 +225,6 @@ pub async fn download(call: &mut Call, bucket: &str, object: &str) -> Result<Rep
     let mut reply = Response::builder()
         .status(if range.is_some() { 206 } else { 200 })
         .header("content-type", text("contentType"))
-        .header("content-length", end - start)
         .header("etag", text("etag"))
         .header("x-goog-generation", text("generation"))
         .header("x-goog-metageneration", text("metageneration"))
@@ -232,25 +235,37 @@ pub async fn download(call: &mut Call, bucket: &str, object: &str) -> Result<Rep
         reply = reply.header("content-range", format!("bytes {start}-{}/{size}", end - 1));
     }
     file.seek(SeekFrom::Start(start)).await?;
-    let stream = FileStream(ReaderStream::with_capacity(file.take(end - start), 1 << 20));
-    Ok(reply
-        .body(StreamBody::new(stream).map_err(Into::into).boxed_unsync())
-        .expect("valid headers"))
+    let pieces = ReaderStream::with_capacity(file.take(end - start), 1 << 20);
+    let body = FileBody {
+        pieces,
+        left: end - start,
+    };
+    Ok(reply.body(body.boxed_unsync()).expect("valid headers"))
 }
 
-/// A file as body frames.
-struct FileStream(ReaderStream<tokio::io::Take<tokio::fs::File>>);
+/// A part of a file. It knows its length, which goes into the reply's head and the log.
+struct FileBody {
+    pieces: ReaderStream<tokio::io::Take<tokio::fs::File>>,
+    left: u64,
+}
 
-impl futures_core::Stream for FileStream {
-    type Item = std::io::Result<Frame<bytes::Bytes>>;
+impl Body for FileBody {
+    type Data = Bytes;
+    type Error = BoxError;
 
-    fn poll_next(
+    fn poll_frame(
         mut self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<std::io::Result<Frame<bytes::Bytes>>>> {
-        Pin::new(&mut self.0)
-            .poll_next(cx)
-            .map(|piece| piece.map(|data| data.map(Frame::data)))
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, BoxError>>> {
+        let piece = ready!(Pin::new(&mut self.pieces).poll_next(cx));
+        if let Some(Ok(data)) = &piece {
+            self.left = self.left.saturating_sub(data.len() as u64);
+        }
+        Poll::Ready(piece.map(|data| data.map(Frame::data).map_err(Into::into)))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
     }
 }
 

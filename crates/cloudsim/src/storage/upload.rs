@@ -241,16 +241,18 @@ async fn multipart(call: &mut Call, bucket: &str) -> Result<Reply> {
             }
         }
     }
-    let closing = format!("\n{delimiter}--");
+    // Clients differ in their line ends, and data may well end with a carriage return of its own.
+    let line_end = if head.ends_with(b"\r\n") {
+        "\r\n"
+    } else {
+        "\n"
+    };
+    let closing = format!("{line_end}{delimiter}--");
     let end = tail
         .windows(closing.len())
         .rposition(|window| window == closing.as_bytes())
         .ok_or_else(|| malformed("no closing delimiter"))?;
-    tail.truncate(if end > 0 && tail[end - 1] == b'\r' {
-        end - 1
-    } else {
-        end
-    });
+    tail.truncate(end);
     writer.write(tail.into()).await?;
     let content = content(writer.finish().await?, expected.md5.is_some()).await?;
     expected.verify(&content)?;
