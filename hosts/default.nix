@@ -39,9 +39,8 @@ in
         {
           workspace = {
             inherit name;
-            inherit (workspace) owner;
+            inherit (workspace) owner domain;
             inherit (fleet.access) exposure;
-            domain = "${name}.endpoints.${fleet.google.project}.cloud.goog";
             gateway = lib.mkIf (fleet.access.exposure == "public") {
               inherit (fleet.access) login;
               acmeEmail = fleet.access.acme_email;
