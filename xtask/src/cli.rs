@@ -6,7 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Builds, ships and tests a fleet of data-science workspaces.
 ///
-/// Exit status: 0 done, 1 something failed, 2 wrong usage or a refused file, 3 something is missing on this machine.
+/// Exit status: 0 done, 1 something failed, 2 wrong usage or a refused file, 3 something is missing on this machine,
+/// 4 refused by the cloud.
 #[derive(Parser)]
 #[command(
     name = "cargo xtask",
@@ -58,6 +59,23 @@ pub enum Verb {
     /// The path of the packed file is all that goes to stdout. Nothing is built or packed when nothing has changed.
     Image(ImageArgs),
 
+    /// Bring an image into the project: build, pack, upload, register.
+    ///
+    /// Nothing is built, packed, uploaded or made when the project has the image already. It can be stopped at any
+    /// moment and run again: it goes on where it stopped. The image's path is all that goes to stdout.
+    Push(PushArgs),
+
+    /// List the project's workspace images: age, size, revision, and who uses each.
+    ///
+    /// Those that `push` made, the newest first; other images of the project are left out.
+    Images,
+
+    /// Delete old workspace images and their uploads.
+    ///
+    /// Never one that a machine or a disk was made from, nor the newest of a family. With --dry-run it looks, deletes
+    /// nothing, and prints the commands that would.
+    Prune(PruneArgs),
+
     /// Run the tests, lane by lane.
     ///
     /// All chosen lanes run even if one fails. The last line is "N passed, N failed, N skipped".
@@ -78,6 +96,44 @@ pub struct ImageArgs {
     /// Files of earlier builds are left there. Default: target/images in the repository.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+/// Flags of `push`.
+#[derive(Args)]
+pub struct PushArgs {
+    /// An image profile (base, cuda) or the name of a workspace.
+    ///
+    /// A profile's image fits every workspace of that profile; a workspace's own image is that one workspace.
+    #[arg(value_name = "PROFILE|NAME", default_value = "base")]
+    pub name: String,
+
+    #[command(flatten)]
+    pub bucket: BucketArg,
+}
+
+/// Flags of `prune`.
+#[derive(Args)]
+pub struct PruneArgs {
+    /// Keep this many of each family's newest images.
+    ///
+    /// What is in use is kept beyond these. Default: 3.
+    #[arg(long, value_name = "N", default_value = "3", hide_default_value = true,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep: u32,
+
+    #[command(flatten)]
+    pub bucket: BucketArg,
+}
+
+/// The bucket that images pass through.
+#[derive(Args)]
+pub struct BucketArg {
+    /// The bucket that images are uploaded to.
+    ///
+    /// Names of buckets are shared by everyone, so that another project may hold the default one. Default:
+    /// PROJECT-workspace-images.
+    #[arg(long, value_name = "NAME")]
+    pub bucket: Option<String>,
 }
 
 /// Flags of `test`.

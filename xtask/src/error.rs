@@ -42,3 +42,16 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// A program of this project ended with this status and has said why: there is nothing to add, and the status means
+/// the same here.
+#[derive(Debug)]
+pub struct Told(pub u8);
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ended with status {}", self.0)
+    }
+}
+
+impl std::error::Error for Told {}

@@ -1,6 +1,7 @@
 //! Builds, ships and tests the fleet: `cargo xtask --help`.
 
 mod cli;
+mod cloud;
 mod error;
 mod fleet;
 mod output;
@@ -16,8 +17,8 @@ use clap::Parser;
 
 use crate::{
     cli::{Cli, Verb},
-    error::{Error, Kind},
-    verbs::{doctor, image, test},
+    error::{Error, Kind, Told},
+    verbs::{doctor, image, images, prune, push, test},
 };
 
 fn main() -> ExitCode {
@@ -25,6 +26,9 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            if let Some(Told(status)) = error.downcast_ref() {
+                return ExitCode::from(*status);
+            }
             eprintln!("error: {error:#}");
             let kind = match error.downcast_ref::<Error>() {
                 Some(error) => {
@@ -43,6 +47,9 @@ fn run(cli: &Cli) -> Result<()> {
         Verb::Fleet => verbs::fleet::run(cli),
         Verb::Doctor => doctor::run(cli),
         Verb::Image(args) => image::run(cli, args),
+        Verb::Push(args) => push::run(cli, args),
+        Verb::Images => images::run(cli),
+        Verb::Prune(args) => prune::run(cli, args),
         Verb::Test(args) => test::run(cli, args),
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 use xshell::Shell;
 
-use crate::error::Kind;
+use crate::error::{Kind, Told};
 
 /// A command: the program, then its arguments.
 pub type Argv = Vec<OsString>;
@@ -46,6 +46,29 @@ pub fn read(dir: &Path, argv: &Argv) -> Result<String> {
         .with_context(|| format!("{} printed no text", display(argv)))?
         .trim()
         .to_owned())
+}
+
+/// Runs a program of this project for what it prints, as [`read`] does.
+///
+/// # Errors
+/// [`Told`] when it ends with a status of its own: it has said why, in the same form as xtask would.
+pub fn ask(dir: &Path, argv: &Argv) -> Result<String> {
+    let mut command = echoed(dir, argv)?;
+    let output = command.stderr(Stdio::inherit()).output();
+    let output = output.map_err(|e| not_started(argv, &e))?;
+    match output
+        .status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+    {
+        Some(0) => Ok(String::from_utf8(output.stdout)?),
+        // cargo's own status when it cannot build the program.
+        Some(101) | None => {
+            check(argv, output.status)?;
+            unreachable!("a success has the status 0")
+        }
+        Some(status) => Err(Told(status).into()),
+    }
 }
 
 /// Asks a program about itself, without a word on the terminal: what it printed and how it ended.

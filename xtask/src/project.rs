@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 
-use crate::{cli::Cli, error::Kind};
+use crate::{argv, cli::Cli, error::Kind, process::Argv};
 
 /// The fleet file: the one that was named, else the nearest `fleet.toml`.
 ///
@@ -36,4 +36,22 @@ pub fn fleet_file(cli: &Cli) -> Result<PathBuf> {
 pub fn root(cli: &Cli) -> Result<PathBuf> {
     let file = std::path::absolute(fleet_file(cli)?)?;
     Ok(file.parent().expect("a file has a folder").to_owned())
+}
+
+/// A program of this project: built from its crate by the cargo that runs xtask, else the one on PATH.
+pub fn program(root: &Path, name: &str) -> Argv {
+    let crates = root.join("crates").join(name).join("Cargo.toml");
+    if !crates.is_file() || env::var_os("CARGO").is_none() {
+        return argv![name];
+    }
+    // Unoptimised, what handles whole disks would take many times as long.
+    argv![
+        "cargo",
+        "run",
+        "--quiet",
+        "--release",
+        "--package",
+        name,
+        "--"
+    ]
 }

@@ -2,7 +2,7 @@ use crate::{
     endpoint::Service,
     error::{Error, Result},
     http::{Call, Client, Reply, encode, one_line},
-    storage::{Crc32c, Location, int64},
+    storage::{Crc32c, Location, int64, seconds},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -20,6 +20,9 @@ const OPERATION: Duration = Duration::from_secs(3600);
 const FIRST_POLL: Duration = Duration::from_millis(200);
 const LONGEST_POLL: Duration = Duration::from_secs(5);
 
+/// How often a person is told that an operation is still at work.
+const WORD_EVERY: Duration = Duration::from_secs(30);
+
 /// What is known of an image.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -34,9 +37,12 @@ pub struct Image {
     /// Its labels.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// RFC 3339.
-    #[serde(default)]
-    pub creation_timestamp: String,
+    /// When, in seconds since 1970.
+    #[serde(
+        rename(deserialize = "creationTimestamp"),
+        deserialize_with = "seconds"
+    )]
+    pub created: i64,
     /// Bytes it is billed for; 0 until it is READY.
     #[serde(deserialize_with = "int64", default)]
     pub archive_size_bytes: u64,
@@ -86,8 +92,6 @@ pub struct Listed {
     /// The image.
     #[serde(flatten)]
     pub image: Image,
-    /// Seconds since 1970.
-    pub created: i64,
     /// The machines whose disks were made from it, and the disks that no machine has.
     pub used_by: Vec<String>,
 }
@@ -165,23 +169,12 @@ impl Client {
     /// All images of a project, the newest first, and what was made from each.
     ///
     /// # Errors
-    /// As any call; an image whose time of making cannot be read.
+    /// As any call.
     pub fn list_images(&self, project: &str) -> Result<Vec<Listed>> {
-        let doing = format!("Images of {project}");
         let list = self.images(project, "GET", "");
-        let pages: Vec<Vec<Image>> = self.pages(SERVICE, &list, &doing)?;
+        let pages: Vec<Vec<Image>> = self.pages(SERVICE, &list, &format!("Images of {project}"))?;
         let disks = self.list_disks(project)?;
-        let mut listed = Vec::new();
-        for image in pages.into_iter().flatten() {
-            let created: jiff::Timestamp = image.creation_timestamp.parse().map_err(|_| {
-                Error::refused(
-                    format!(
-                        "{doing}: {} was made at `{}`, which is no time",
-                        image.name, image.creation_timestamp
-                    ),
-                    "Look at it with `google images get`",
-                )
-            })?;
+        let listed = |image: Image| {
             let path = resource(&image.self_link);
             let mut used_by: Vec<String> = disks
                 .iter()
@@ -190,14 +183,11 @@ impl Client {
                 .collect();
             used_by.sort();
             used_by.dedup();
-            listed.push(Listed {
-                created: created.as_second(),
-                used_by,
-                image,
-            });
-        }
-        listed.sort_by_key(|listed| std::cmp::Reverse(listed.created));
-        Ok(listed)
+            Listed { image, used_by }
+        };
+        let mut all: Vec<Listed> = pages.into_iter().flatten().map(listed).collect();
+        all.sort_by_key(|listed| std::cmp::Reverse(listed.image.created));
+        Ok(all)
     }
 
     /// The disks of every zone and region.
@@ -354,7 +344,15 @@ impl Client {
         let mut operation: Operation = reply.into(SERVICE, doing)?;
         let started = Instant::now();
         let mut pause = FIRST_POLL;
+        let mut told = started;
         while operation.status != "DONE" {
+            if told.elapsed() > WORD_EVERY {
+                told = Instant::now();
+                self.notify(&format!(
+                    "{doing}: still at work after {} s",
+                    started.elapsed().as_secs()
+                ));
+            }
             if started.elapsed() > OPERATION {
                 return Err(Error::refused(
                     format!(

@@ -83,6 +83,15 @@ pub(crate) fn int64<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<u
         .map_err(serde::de::Error::custom)
 }
 
+/// Reads a time of RFC 3339 as seconds since 1970. Compute Engine's carry an offset that changes
+/// twice a year, so that they cannot be sorted as text.
+pub(crate) fn seconds<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<i64, D::Error> {
+    let time: jiff::Timestamp = String::deserialize(from)?
+        .parse()
+        .map_err(serde::de::Error::custom)?;
+    Ok(time.as_second())
+}
+
 /// `gs://BUCKET/NAME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
@@ -140,8 +149,9 @@ pub struct Object {
     /// Changes with every write.
     #[serde(deserialize_with = "int64")]
     pub generation: u64,
-    /// RFC 3339.
-    pub time_created: String,
+    /// When, in seconds since 1970.
+    #[serde(rename(deserialize = "timeCreated"), deserialize_with = "seconds")]
+    pub created: i64,
 }
 
 /// What is known of a bucket.
@@ -259,7 +269,7 @@ impl Client {
         reply.into(SERVICE, &at.to_string()).map(Some)
     }
 
-    /// The objects of a bucket whose names begin with `under.name`.
+    /// The objects of a bucket whose names begin with `under.name`; none when there is no bucket.
     ///
     /// # Errors
     /// As any call.
@@ -268,8 +278,11 @@ impl Client {
             .endpoints
             .url(SERVICE, &format!("b/{}/o", encode(&under.bucket)));
         let list = Call::new(SERVICE, "GET", url).query("prefix", &under.name);
-        let pages: Vec<Vec<Object>> = self.pages(SERVICE, &list, &under.to_string())?;
-        Ok(pages.into_iter().flatten().collect())
+        let pages: Result<Vec<Vec<Object>>> = self.pages(SERVICE, &list, &under.to_string());
+        match pages {
+            Err(error) if error.status == Some(404) => Ok(Vec::new()),
+            pages => Ok(pages?.into_iter().flatten().collect()),
+        }
     }
 
     /// Deletes an object, `generation` of it alone if given. One that is not there is fine.

@@ -84,6 +84,12 @@ pub enum Profile {
 impl Profile {
     /// Every profile under the name that it has in files and on the command line.
     pub const ALL: [(&str, Profile); 2] = [("base", Profile::Base), ("cuda", Profile::Cuda)];
+
+    /// The name that it has there.
+    pub fn name(self) -> &'static str {
+        let named = Self::ALL.iter().find(|(_, profile)| *profile == self);
+        named.expect("all profiles are listed").0
+    }
 }
 
 /// GPUs to attach to a machine that has none built in.

@@ -26,82 +26,121 @@ use crate::{
 pub fn run(cli: &Cli, args: &ImageArgs) -> Result<()> {
     let fleet = Fleet::read(&project::fleet_file(cli)?)?;
     check_name(&args.name, &fleet)?;
-    let root = project::root(cli)?;
-    if !root.join("flake.nix").is_file() {
-        let what = format!(
-            "there is no flake.nix in {}, beside the fleet file",
-            root.display()
-        );
-        let mend = "Run inside the repository: Nix builds what its flake makes of its fleet.toml.";
-        return Err(Kind::Usage.error(what, mend));
-    }
+    let root = repository(cli)?;
     let folder = match &args.out {
         Some(folder) => std::path::absolute(folder)?,
-        None => root.join("target/images"),
+        None => default_folder(&root),
     };
-    let packer = Packer::here(&root);
     if cli.dry_run {
-        let file = folder.join(format!("{}-HASH.tar.gz", args.name));
-        let commands = [
-            build_command(&args.name),
-            packer.command(Path::new("STORE_PATH/DISK.raw"), &file),
-        ];
-        output::plan(cli, &commands);
+        output::plan(cli, &commands(&root, &args.name, &folder));
         return Ok(());
     }
-    can_build(env::consts::OS, env::consts::ARCH)?;
-    if which::which("nix").is_err() {
-        let what = format!("there is no nix on this machine, which {}", NIX.why);
-        let mend = format!("Get it: {}", NIX.mend(Platform::here()));
-        return Err(Kind::Missing.error(what, mend));
-    }
+    let artefact = make(&root, &args.name, &folder)?;
+    report(cli, &artefact, &folder)
+}
 
-    let store_path = PathBuf::from(process::read(&root, &build_command(&args.name))?);
-    let stem = format!("{}-{}", args.name, store_hash(&store_path)?);
+/// The repository, which must have a flake.
+///
+/// # Errors
+/// [`Kind::Usage`] if it has none.
+pub fn repository(cli: &Cli) -> Result<PathBuf> {
+    let root = project::root(cli)?;
+    if root.join("flake.nix").is_file() {
+        return Ok(root);
+    }
+    let what = format!(
+        "there is no flake.nix in {}, beside the fleet file",
+        root.display()
+    );
+    let mend = "Run inside the repository: Nix builds what its flake makes of its fleet.toml.";
+    Err(Kind::Usage.error(what, mend))
+}
+
+/// Where packed images go.
+pub fn default_folder(root: &Path) -> PathBuf {
+    root.join("target/images")
+}
+
+/// The commands of [`make`].
+pub fn commands(root: &Path, name: &str, folder: &Path) -> [Argv; 2] {
+    let file = folder.join(format!("{name}-HASH.tar.gz"));
+    [
+        build_command(name),
+        pack_command(root, Path::new("STORE_PATH/DISK.raw"), &file),
+    ]
+}
+
+/// Builds anew or finds, packs or finds.
+///
+/// # Errors
+/// [`Kind::Missing`] where images cannot be built, [`Kind::Failed`] when a command fails.
+pub fn make(root: &Path, name: &str, folder: &Path) -> Result<Artefact> {
+    can_build(env::consts::OS, env::consts::ARCH)?;
+    need_nix()?;
+    let store_path = PathBuf::from(process::read(root, &build_command(name))?);
+    let stem = format!("{name}-{}", store_hash(&store_path)?);
     let file = folder.join(format!("{stem}.tar.gz"));
     let record = folder.join(format!("{stem}.json"));
-    let artefact = match Artefact::packed_before(&file, &record) {
-        Some(artefact) => {
-            eprintln!("nothing has changed: {} is packed already", args.name);
-            artefact
-        }
-        None => {
-            let disk = raw_disk(&store_path)?;
-            fs::create_dir_all(&folder)
-                .with_context(|| format!("cannot make {}", folder.display()))?;
-            let report = process::read(&root, &packer.command(&disk, &file))?;
-            let pack = serde_json::from_str(&report).context("imagepack's report is unreadable")?;
-            let artefact = Artefact {
-                name: args.name.clone(),
-                store_path,
-                pack,
-            };
-            artefact.record(&record)?;
-            artefact
-        }
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    // Two runs at once: the later one waits and finds the file. The lock ends with the process.
+    let lock = folder.join(".lock");
+    let lock =
+        fs::File::create(&lock).with_context(|| format!("cannot make {}", lock.display()))?;
+    lock.lock()?;
+    if let Some(artefact) = Artefact::packed_before(&file, &record) {
+        eprintln!("nothing has changed: {name} is packed already");
+        return Ok(artefact);
+    }
+    let disk = raw_disk(&store_path)?;
+    let report = process::read(root, &pack_command(root, &disk, &file))?;
+    let pack = serde_json::from_str(&report).context("imagepack's report is unreadable")?;
+    let artefact = Artefact {
+        name: name.to_owned(),
+        store_path,
+        pack,
     };
-    report(cli, &fleet, &artefact, &folder)
+    artefact.record(&record)?;
+    Ok(artefact)
+}
+
+/// That there is a nix.
+///
+/// # Errors
+/// [`Kind::Missing`] if there is none.
+pub fn need_nix() -> Result<()> {
+    if which::which("nix").is_ok() {
+        return Ok(());
+    }
+    let what = format!("there is no nix on this machine, which {}", NIX.why);
+    let mend = format!("Get it: {}", NIX.mend(Platform::here()));
+    Err(Kind::Missing.error(what, mend))
 }
 
 /// What was packed: the record beside the file, and the result for `--json`.
 #[derive(Serialize, Deserialize)]
-struct Artefact {
+pub struct Artefact {
     /// The profile or workspace.
-    name: String,
+    pub name: String,
     /// What Nix built.
-    store_path: PathBuf,
+    pub store_path: PathBuf,
+    /// What was made of it.
     #[serde(flatten)]
-    pack: Pack,
+    pub pack: Pack,
 }
 
 /// imagepack's report.
 #[derive(Serialize, Deserialize)]
-struct Pack {
-    path: PathBuf,
-    disk_bytes: u64,
-    file_bytes: u64,
-    sha256: String,
-    crc32c: String,
+pub struct Pack {
+    /// The packed file.
+    pub path: PathBuf,
+    /// Size of the disk.
+    pub disk_bytes: u64,
+    /// Size of the packed file.
+    pub file_bytes: u64,
+    /// Of the packed file, in hexadecimal.
+    pub sha256: String,
+    /// Of the packed file, as Cloud Storage writes it.
+    pub crc32c: String,
 }
 
 impl Artefact {
@@ -123,41 +162,10 @@ impl Artefact {
     }
 }
 
-/// How imagepack is run.
-enum Packer {
-    /// Built from the crate of this workspace, by the cargo that runs xtask.
-    Cargo,
-    /// Installed beside xtask.
-    Path,
-}
-
-impl Packer {
-    fn here(root: &Path) -> Self {
-        let in_workspace = root.join("crates/imagepack/Cargo.toml").is_file();
-        if in_workspace && env::var_os("CARGO").is_some() {
-            Self::Cargo
-        } else {
-            Self::Path
-        }
-    }
-
-    fn command(&self, disk: &Path, file: &Path) -> Argv {
-        let mut command = match self {
-            // Unoptimised, packing would take many times as long.
-            Self::Cargo => argv![
-                "cargo",
-                "run",
-                "--quiet",
-                "--release",
-                "--package",
-                "imagepack",
-                "--"
-            ],
-            Self::Path => argv!["imagepack"],
-        };
-        command.extend(argv!["pack", disk, "-o", file, "--json"]);
-        command
-    }
+fn pack_command(root: &Path, disk: &Path, file: &Path) -> Argv {
+    let mut command = project::program(root, "imagepack");
+    command.extend(argv!["pack", disk, "-o", file, "--json"]);
+    command
 }
 
 fn build_command(name: &str) -> Argv {
@@ -172,7 +180,11 @@ fn build_command(name: &str) -> Argv {
     ]
 }
 
-fn check_name(name: &str, fleet: &Fleet) -> Result<()> {
+/// That there is an image of this name.
+///
+/// # Errors
+/// [`Kind::Usage`] if there is none.
+pub fn check_name(name: &str, fleet: &Fleet) -> Result<()> {
     let profiles = Profile::ALL.iter().map(|(profile, _)| *profile);
     let names: Vec<_> = profiles
         .chain(fleet.workspaces.keys().map(String::as_str))
@@ -199,13 +211,13 @@ fn can_build(os: &str, arch: &str) -> Result<()> {
 }
 
 /// The hash in a store path: `/nix/store/HASH-name`.
-fn store_hash(store_path: &Path) -> Result<&str> {
+pub fn store_hash(store_path: &Path) -> Result<&str> {
     let name = store_path.file_name().and_then(|name| name.to_str());
     let hash = name
         .and_then(|name| name.split_once('-'))
         .map(|(hash, _)| hash);
     let hash = hash.filter(|h| h.len() == 32 && h.chars().all(|c| c.is_ascii_alphanumeric()));
-    hash.with_context(|| format!("nix build printed no store path but {store_path:?}"))
+    hash.with_context(|| format!("nix printed no store path but {store_path:?}"))
 }
 
 /// The one raw disk of an image's store path.
@@ -229,7 +241,7 @@ fn raw_disk(store_path: &Path) -> Result<PathBuf> {
     }
 }
 
-fn report(cli: &Cli, fleet: &Fleet, artefact: &Artefact, folder: &Path) -> Result<()> {
+fn report(cli: &Cli, artefact: &Artefact, folder: &Path) -> Result<()> {
     let pack = &artefact.pack;
     let older = older_files(&artefact.name, folder, &pack.path);
     let file = pack.path.display();
@@ -246,10 +258,7 @@ fn report(cli: &Cli, fleet: &Fleet, artefact: &Artefact, folder: &Path) -> Resul
             "older   {count} earlier of {name} in the same folder, {size}: nothing needs them"
         );
     }
-    eprintln!(
-        "next    gcloud storage cp {file} gs://BUCKET/ --project {}",
-        fleet.google.project
-    );
+    eprintln!("next    cargo xtask push {}", artefact.name);
     if cli.json {
         println!("{}", serde_json::to_string_pretty(artefact)?);
     } else {
@@ -278,7 +287,7 @@ fn older_files(name: &str, folder: &Path, current: &Path) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{error::Error, process::display};
+    use crate::error::Error;
 
     #[test]
     fn nix_is_asked_for_the_image_of_that_name_and_leaves_no_link() {
@@ -293,19 +302,6 @@ mod tests {
                 "--print-out-paths",
                 ".#image-alice",
             ]
-        );
-    }
-
-    #[test]
-    fn imagepack_is_cargos_in_the_workspace_and_the_installed_one_elsewhere() {
-        let (disk, file) = (Path::new("/s/d.raw"), Path::new("/o/a.tar.gz"));
-        assert_eq!(
-            display(&Packer::Cargo.command(disk, file)),
-            "cargo run --quiet --release --package imagepack -- pack /s/d.raw -o /o/a.tar.gz --json"
-        );
-        assert_eq!(
-            display(&Packer::Path.command(disk, file)),
-            "imagepack pack /s/d.raw -o /o/a.tar.gz --json"
         );
     }
 

@@ -3,4 +3,7 @@
 pub mod doctor;
 pub mod fleet;
 pub mod image;
+pub mod images;
+pub mod prune;
+pub mod push;
 pub mod test;
