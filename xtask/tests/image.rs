@@ -59,7 +59,7 @@ fn the_packed_files_path_is_all_of_stdout() {
     for part in [
         "size    6 B (6 bytes)",
         "sha256  abc",
-        "next    gcloud storage cp",
+        "next    cargo xtask push alice",
     ] {
         assert!(said.contains(part), "{part} in {said}");
     }

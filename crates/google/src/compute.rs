@@ -174,16 +174,9 @@ impl Client {
         let list = self.images(project, "GET", "");
         let pages: Vec<Vec<Image>> = self.pages(SERVICE, &list, &format!("Images of {project}"))?;
         let disks = self.list_disks(project)?;
-        let listed = |image: Image| {
-            let path = resource(&image.self_link);
-            let mut used_by: Vec<String> = disks
-                .iter()
-                .filter(|disk| disk.source_image.as_deref().map(resource) == Some(path))
-                .flat_map(Disk::holders)
-                .collect();
-            used_by.sort();
-            used_by.dedup();
-            Listed { image, used_by }
+        let listed = |image: Image| Listed {
+            used_by: users_of(&image.self_link, &disks),
+            image,
         };
         let mut all: Vec<Listed> = pages.into_iter().flatten().map(listed).collect();
         all.sort_by_key(|listed| std::cmp::Reverse(listed.image.created));
@@ -407,6 +400,18 @@ impl OperationErrors {
     }
 }
 
+/// The machines that have disks made from an image, and the disks that no machine has.
+fn users_of(image: &str, disks: &[Disk]) -> Vec<String> {
+    let mut users: Vec<String> = disks
+        .iter()
+        .filter(|disk| disk.source_image.as_deref().map(resource) == Some(resource(image)))
+        .flat_map(Disk::holders)
+        .collect();
+    users.sort();
+    users.dedup();
+    users
+}
+
 /// A resource's path, which its URLs have in common whatever host they name.
 fn resource(url: &str) -> &str {
     url.find("/projects/").map_or(url, |at| &url[at..])
@@ -442,12 +447,38 @@ fn request_id() -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_used_by_machines_and_by_disks_that_no_machine_has() {
+        let image = "projects/acme/global/images/base-1";
+        let disk = |name: &str, of: &str, users: &[&str]| {
+            Disk {
+            name: name.to_owned(),
+            source_image: Some(format!("https://www.googleapis.com/compute/v1/{of}")),
+            users: users
+                .iter()
+                .map(|name| format!("https://compute.googleapis.com/compute/v1/projects/acme/zones/z/instances/{name}"))
+                .collect(),
+        }
+        };
+        let disks = [
+            disk("boot-bob", image, &["bob"]),
+            disk("boot-alice", image, &["alice"]),
+            disk("spare", image, &[]),
+            disk("other", "projects/acme/global/images/base-10", &["carol"]),
+            disk("foreign", "projects/other/global/images/base-1", &["dan"]),
+        ];
+        let url = format!("https://compute.googleapis.com/compute/v1/{image}");
+        assert_eq!(users_of(&url, &disks), ["alice", "bob", "disk spare"]);
+    }
+
     #[test]
     fn request_id_is_a_version_4_uuid() {
-        let id = super::request_id();
+        let id = request_id();
         assert_eq!(id.len(), 36);
         assert_eq!(&id[14..15], "4");
         assert!("89ab".contains(&id[19..20]), "{id}");
-        assert_ne!(id, super::request_id());
+        assert_ne!(id, request_id());
     }
 }

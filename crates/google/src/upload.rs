@@ -402,7 +402,7 @@ impl Read for Rest<'_, '_> {
                     source.path.display(),
                     source.crc32c
                 ),
-                "Pack it again; no object came of it",
+                "Delete it, so that it is packed again; no object came of it",
             )
         };
         let got = match source.file.read(&mut buffer[..most]) {

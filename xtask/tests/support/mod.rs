@@ -5,7 +5,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::Mutex,
 };
 
@@ -84,18 +84,27 @@ impl World {
 
     /// The same, with variables of the environment.
     pub fn xtask_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+        let mut command = self.command(arguments);
+        command.envs(variables.iter().copied());
+        self.spawn(&mut command).wait_with_output().unwrap()
+    }
+
+    /// xtask in the repository, not yet started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = xtask();
         command.args(arguments).current_dir(self.path("repo"));
         command.env("PATH", self.path("bin")).env_remove("CARGO");
-        command.envs(variables.iter().copied());
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let writing = WRITING.lock().unwrap();
-        let child = command.spawn().unwrap();
-        drop(writing);
-        child.wait_with_output().unwrap()
+        command
+    }
+
+    /// Starts it.
+    pub fn spawn(&self, command: &mut Command) -> Child {
+        let _writing = WRITING.lock().unwrap();
+        command.spawn().unwrap()
     }
 
     /// The calls since the last time this was asked.

@@ -1,0 +1,226 @@
+//! A world that can push: a made-up nix whose disk is real, the real `google` and `imagepack`, a simulated cloud.
+
+use std::{
+    fs,
+    io::{Seek, SeekFrom, Write},
+    os::unix::{fs::symlink, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output},
+    sync::OnceLock,
+};
+
+use cloudsim::{Entry, Options, Plan, Rule, Sim};
+use serde_json::Value;
+
+use crate::support::{World, root, stderr, stdout};
+
+pub const PROJECT: &str = "acme-data-science";
+pub const BUCKET: &str = "acme-data-science-workspace-images";
+const DERIVATION: &str = "/nix/store/dddddddddddd0123456789abcdfghijk-image-base.drv";
+/// What `push` calls the image of that derivation.
+pub const IMAGE: &str = "base-dddddddddddd";
+const HASH: &str = "0123456789abcdfghijklmnpqrsvwxyz";
+
+/// The programs of this project, built once a test binary in the profile that xtask was built in.
+fn programs() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_BIN_EXE_xtask")).parent().unwrap();
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args([
+            "build",
+            "--quiet",
+            "--package",
+            "google",
+            "--package",
+            "imagepack",
+        ]);
+        if folder.ends_with("release") {
+            cargo.arg("--release");
+        }
+        // target/TRIPLE/PROFILE instead of target/PROFILE.
+        let above = folder
+            .parent()
+            .unwrap()
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap();
+        if above.contains("-linux-") {
+            cargo.args(["--target", above]);
+        }
+        assert!(cargo.current_dir(root()).status().unwrap().success());
+        folder.to_owned()
+    })
+}
+
+/// What nix has built: a folder with a disk of 1 GiB, `mib` of which cannot be compressed.
+pub struct Store {
+    folder: tempfile::TempDir,
+    packed: PathBuf,
+}
+
+impl Store {
+    /// Builds and packs, so that the worlds of this store need not.
+    pub fn new(mib: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join(format!("{HASH}-image"));
+        fs::create_dir(&image).unwrap();
+        let mut disk = fs::File::create(image.join("disk.raw")).unwrap();
+        disk.set_len(1 << 30).unwrap();
+        disk.seek(SeekFrom::Start(1 << 20)).unwrap();
+        disk.write_all(&noise(mib << 20)).unwrap();
+        let packed = folder.path().join("packed");
+        let store = Self { folder, packed };
+        let shop = store.shop();
+        assert_ok(&shop.world.xtask(&["image", "base"]));
+        fs::rename(shop.images(), &store.packed).unwrap();
+        store
+    }
+
+    /// A world of this store, with a cloud of its own, in which the disk is packed already.
+    pub fn shop(&self) -> Shop {
+        let world = World::new();
+        for program in ["google", "imagepack"] {
+            symlink(programs().join(program), world.path("bin").join(program)).unwrap();
+        }
+        let out = self.folder.path().join(format!("{HASH}-image"));
+        let out = out.display();
+        world.program(
+            "nix",
+            &format!(
+                r#"case "$1" in
+eval) echo '{{"drvPath":"{DERIVATION}","outPath":"{out}"}}' ;;
+build) echo '{out}' ;;
+flake) echo '{{"revision":"0123456789abcdef","locks":{{"nodes":{{"root":{{"inputs":{{"nixpkgs":"n"}}}},"n":{{"locked":{{"rev":"fedcba"}}}}}}}}}}' ;;
+esac"#
+            ),
+        );
+        let shop = Shop {
+            world,
+            sim: Sim::start(Options::default()).unwrap(),
+        };
+        if self.packed.exists() {
+            fs::create_dir_all(shop.images()).unwrap();
+            for entry in fs::read_dir(&self.packed).unwrap() {
+                let entry = entry.unwrap();
+                fs::copy(entry.path(), shop.images().join(entry.file_name())).unwrap();
+            }
+        }
+        shop
+    }
+}
+
+/// A checkout, and a cloud.
+pub struct Shop {
+    pub world: World,
+    pub sim: Sim,
+}
+
+impl Shop {
+    pub fn images(&self) -> PathBuf {
+        self.world.path("repo/target/images")
+    }
+
+    /// The packed image.
+    pub fn packed(&self) -> PathBuf {
+        self.images().join(format!("base-{HASH}.tar.gz"))
+    }
+
+    fn variables(&self) -> [(&'static str, String); 3] {
+        let url = self.sim.url();
+        [
+            (
+                "GOOGLE_STORAGE_CUSTOM_ENDPOINT",
+                format!("{url}/storage/v1/"),
+            ),
+            (
+                "GOOGLE_COMPUTE_CUSTOM_ENDPOINT",
+                format!("{url}/compute/v1/"),
+            ),
+            ("GOOGLE_OAUTH_ACCESS_TOKEN", "deployer".to_owned()),
+        ]
+    }
+
+    /// xtask in this checkout, set to a cloud.
+    pub fn xtask_at(&self, cloud: &Shop, arguments: &[&str]) -> Output {
+        let variables = cloud.variables();
+        let variables: Vec<_> = variables.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        self.world.xtask_with(arguments, &variables)
+    }
+
+    pub fn xtask(&self, arguments: &[&str]) -> Output {
+        self.xtask_at(self, arguments)
+    }
+
+    /// `push`, as the leader of a process group that can be killed whole.
+    pub fn spawn_push(&self) -> Child {
+        let mut command = self.world.command(&["push"]);
+        command.envs(self.variables()).process_group(0);
+        self.world.spawn(&mut command)
+    }
+
+    pub fn strike(&self, rules: Vec<Rule>) {
+        self.sim.set_faults(Plan {
+            rules,
+            ..Plan::default()
+        });
+    }
+
+    pub fn writes(&self) -> Vec<Entry> {
+        let mut log = self.sim.log();
+        log.retain(|entry| entry.mutates);
+        log
+    }
+
+    /// What `google` answers in this cloud.
+    pub fn google(&self, arguments: &[&str]) -> Value {
+        let google = programs().join("google");
+        let output = Command::new(google)
+            .args(arguments)
+            .envs(self.variables())
+            .output()
+            .unwrap();
+        assert_ok(&output);
+        serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
+    }
+
+    /// That the cloud has one object with the packed bytes, and one image, which is READY.
+    pub fn assert_one_of_each(&self, case: &str) {
+        self.sim.set_faults(Plan::default());
+        let bucket = format!("gs://{BUCKET}");
+        let objects = self.google(&["objects", "list", &bucket]);
+        assert_eq!(objects.as_array().unwrap().len(), 1, "{case}: {objects}");
+        let packed = fs::read(self.packed()).unwrap();
+        assert_eq!(objects[0]["size"], packed.len(), "{case}");
+        let copy = self.world.path("copy");
+        let url = format!("{bucket}/{}", objects[0]["name"].as_str().unwrap());
+        self.google(&["objects", "download", &url, copy.to_str().unwrap()]);
+        assert!(fs::read(copy).unwrap() == packed, "{case}");
+        let images = self.google(&["images", "list", "--project", PROJECT]);
+        assert_eq!(images.as_array().unwrap().len(), 1, "{case}: {images}");
+        assert_eq!(images[0]["name"], IMAGE, "{case}");
+        assert_eq!(images[0]["status"], "READY", "{case}");
+    }
+}
+
+pub fn assert_ok(output: &Output) {
+    assert!(
+        output.status.success(),
+        "{}{}",
+        stdout(output),
+        stderr(output)
+    );
+}
+
+/// xorshift64.
+fn noise(size: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let words = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    words.flatten().take(size).collect()
+}
