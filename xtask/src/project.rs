@@ -38,11 +38,12 @@ pub fn root(cli: &Cli) -> Result<PathBuf> {
     Ok(file.parent().expect("a file has a folder").to_owned())
 }
 
-/// A program of this project: built from its crate by the cargo that runs xtask, else the one on PATH.
+/// A program of this project: built from its crate by the cargo that runs xtask, else the one installed beside xtask,
+/// else the one on PATH.
 pub fn program(root: &Path, name: &str) -> Argv {
     let crates = root.join("crates").join(name).join("Cargo.toml");
     if !crates.is_file() || env::var_os("CARGO").is_none() {
-        return argv![name];
+        return installed_beside(name).map_or_else(|| argv![name], |file| argv![file]);
     }
     // Unoptimised, what handles whole disks would take many times as long.
     argv![
@@ -54,4 +55,12 @@ pub fn program(root: &Path, name: &str) -> Argv {
         name,
         "--"
     ]
+}
+
+/// The program in xtask's own folder, which `nix run` puts on no PATH. In cargo's target folders, which are not called
+/// bin, it may be an unoptimised one.
+fn installed_beside(name: &str) -> Option<PathBuf> {
+    let own = env::current_exe().ok()?;
+    let folder = own.parent().filter(|folder| folder.ends_with("bin"))?;
+    Some(folder.join(name)).filter(|file| file.is_file())
 }

@@ -209,6 +209,21 @@ fn in_the_workspace_imagepack_is_cargos() {
 }
 
 #[test]
+fn an_installed_xtask_takes_the_imagepack_beside_it() {
+    let world = world();
+    world.program("imagepack-beside", PACK);
+    let bin = world.path("installed/bin");
+    fs::create_dir_all(&bin).unwrap();
+    fs::rename(world.path("bin/imagepack-beside"), bin.join("imagepack")).unwrap();
+    world.install(&bin.join("xtask"));
+    let mut command = world.command_of(&bin.join("xtask"), &["image", "alice"]);
+    let done = world.spawn(&mut command).wait_with_output().unwrap();
+    assert_done(&done);
+    let pack = pack_call(&world, HASH).replacen("imagepack", "imagepack-beside", 1);
+    assert_eq!(world.calls(), [BUILD.to_owned(), pack]);
+}
+
+#[test]
 fn a_failed_build_is_status_1_and_packs_nothing() {
     let world = world();
     world.program("nix", "echo broken >&2; exit 100");

@@ -91,7 +91,12 @@ impl World {
 
     /// xtask in the repository, not yet started.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = xtask();
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_xtask")), arguments)
+    }
+
+    /// The same, of a copy of xtask.
+    pub fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(self.path("repo"));
         command.env("PATH", self.path("bin")).env_remove("CARGO");
         command
@@ -99,6 +104,12 @@ impl World {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command
+    }
+
+    /// Puts a copy of xtask elsewhere.
+    pub fn install(&self, file: &Path) {
+        let _writing = WRITING.lock().unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_xtask"), file).unwrap();
     }
 
     /// Starts it.
