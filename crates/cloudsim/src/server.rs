@@ -15,6 +15,7 @@ use hyper::{HeaderMap, Method, Request};
 use hyper_util::rt::TokioIo;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -23,9 +24,9 @@ pub async fn serve(listener: TcpListener, world: Arc<World>, mut stopped: onesho
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
-                // Out of file descriptors: the client sees a slow accept, as with a busy server.
+                // Out of file descriptors, until a connection ends.
                 Err(_) => {
-                    tokio::task::yield_now().await;
+                    tokio::time::sleep(Duration::from_millis(10)).await;
                     continue;
                 }
             },

@@ -121,7 +121,7 @@ impl Store {
     /// Records whose key starts with `prefix` and is greater than `after`, in order.
     pub fn scan<'a>(
         &'a self,
-        prefix: &'a str,
+        prefix: &str,
         after: &str,
     ) -> impl Iterator<Item = (&'a str, &'a Value)> {
         let start = if after < prefix {

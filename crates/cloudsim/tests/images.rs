@@ -3,41 +3,10 @@
 mod common;
 
 use cloudsim::{Options, Sim};
-use common::{Answer, Client, start};
-use flate2::{Compression, write::GzEncoder};
+use common::{Answer, Client, GIB, archive, good, start, wait};
 use serde_json::{Value, json};
-use std::io::Write;
 
 const IMAGES: &str = "/compute/v1/projects/demo/global/images";
-const GIB: u64 = 1 << 30;
-
-/// The head and the trailer of an archive of a disk of `size` bytes: what the simulator looks at. The zeros of the
-/// disk itself are left out.
-fn archive(name: &str, size: u64, magic: &[u8; 8]) -> Vec<u8> {
-    let mut header = [0_u8; 512];
-    header[..name.len()].copy_from_slice(name.as_bytes());
-    if size < 8 * GIB {
-        header[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
-    } else {
-        header[124] = 0x80;
-        header[128..136].copy_from_slice(&size.to_be_bytes());
-    }
-    header[257..265].copy_from_slice(magic);
-    header[148..156].fill(b' ');
-    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
-    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(&header).unwrap();
-    let mut bytes = encoder.finish().unwrap();
-    let trailer = bytes.len() - 4;
-    let unpacked = (size + 512 + 1024) as u32;
-    bytes[trailer..].copy_from_slice(&unpacked.to_le_bytes());
-    bytes
-}
-
-fn good(gib: u64) -> Vec<u8> {
-    archive("disk.raw", gib * GIB, b"ustar  \0")
-}
 
 fn request(name: &str, object: &str) -> Value {
     json!({
@@ -49,23 +18,6 @@ fn request(name: &str, object: &str) -> Value {
 
 fn insert(client: &Client, name: &str) -> Answer {
     client.post(IMAGES, &request(name, "base.tar.gz"))
-}
-
-/// Where the client finds an operation: its selfLink names Google.
-fn wait(client: &Client, operation: &Answer) -> Value {
-    assert_eq!(
-        operation.status,
-        200,
-        "{}",
-        String::from_utf8_lossy(&operation.body)
-    );
-    let name = operation.json()["name"].as_str().unwrap().to_owned();
-    client
-        .post(
-            &format!("/compute/v1/projects/demo/global/operations/{name}/wait"),
-            &json!({}),
-        )
-        .json()
 }
 
 fn image(client: &Client, name: &str) -> Value {

@@ -1,6 +1,6 @@
 //! Images: <https://cloud.google.com/compute/docs/reference/rest/v1/images>.
 
-use super::{Context, Kind, Scope, check_name, find};
+use super::{Context, Kind, LINKS, Scope, check_name, find, link};
 use crate::error::{ApiError, Result};
 use crate::fault::OperationError;
 use crate::storage;
@@ -16,9 +16,11 @@ pub const KIND: Kind = Kind {
     collection: "images",
     name: "compute#image",
     scope: Scope::Global,
-    status: Some(["PENDING", "READY", "FAILED"]),
+    status: Some(["PENDING", "READY"]),
+    failed: Some("FAILED"),
     patchable: &["description", "family"],
     create,
+    delete: |_, _| Ok(()),
     verbs: &[("deprecate", deprecate)],
 };
 
@@ -88,9 +90,15 @@ fn create(context: &mut Context, image: &mut Map<String, Value>) -> Result<Optio
     }
 }
 
-fn of_image(context: &Context, source: &str) -> Result<Value> {
-    let path = source.find("projects/").map_or(source, |at| &source[at..]);
-    let found = find(context.store, path)?;
+/// The READY image that a link names; `global/images/family/F` names a family's newest.
+pub fn of_link<'a>(context: &'a Context, source: &str) -> Result<&'a Value> {
+    let link = link(context.project, source);
+    let path = &link[LINKS.len()..];
+    let key = format!("compute/{path}");
+    let found = match key.split_once("family/") {
+        Some((images, family)) => of_family(context.store, images, family)?,
+        None => find(context.store, path)?,
+    };
     if found["status"] != "READY" {
         return Err(ApiError::new(
             400,
@@ -98,6 +106,11 @@ fn of_image(context: &Context, source: &str) -> Result<Value> {
             format!("The resource '{path}' is not ready"),
         ));
     }
+    Ok(found)
+}
+
+fn of_image(context: &Context, source: &str) -> Result<Value> {
+    let found = of_link(context, source)?;
     let fields = [
         "diskSizeGb",
         "archiveSizeBytes",
@@ -258,7 +271,7 @@ fn tar_size(field: &[u8]) -> u64 {
 }
 
 /// The newest image of a family that is READY and not deprecated, among those whose key starts with `images`.
-pub fn of_family<'a>(store: &'a Store, images: &'a str, family: &str) -> Result<&'a Value> {
+pub fn of_family<'a>(store: &'a Store, images: &str, family: &str) -> Result<&'a Value> {
     let current = |image: &&Value| {
         image["family"] == family
             && image["status"] == "READY"

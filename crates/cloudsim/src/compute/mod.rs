@@ -4,6 +4,7 @@
 //! Keys: `compute/` and the resource's path, such as `compute/projects/P/global/images/NAME`. A resource with an
 //! unfinished operation names it in `_operation`.
 
+mod disks;
 mod filter;
 mod images;
 mod labels;
@@ -27,6 +28,7 @@ const LINKS: &str = "https://www.googleapis.com/compute/v1/";
 #[derive(Clone, Copy, PartialEq)]
 pub enum Scope {
     Global,
+    Zonal,
 }
 
 /// One kind of resource.
@@ -36,14 +38,17 @@ pub struct Kind {
     /// As in the field `kind`.
     pub name: &'static str,
     pub scope: Scope,
-    /// The field `status`: while it is made, once it is made, when making it failed. A kind without one vanishes when
-    /// making it fails.
-    pub status: Option<[&'static str; 3]>,
+    /// The field `status`, while it is made and once it is made.
+    pub status: Option<[&'static str; 2]>,
+    /// Its status once making it failed; without one it vanishes.
+    pub failed: Option<&'static str>,
     /// Fields that PATCH may change.
     pub patchable: &'static [&'static str],
     /// Checks and fills a new resource. An error of the outer kind refuses the call; one that is returned ends the
     /// operation.
     pub create: fn(&mut Context, &mut Map<String, Value>) -> Result<Option<OperationError>>,
+    /// Refuses to delete a resource that something needs.
+    pub delete: fn(&mut Context, &Map<String, Value>) -> Result<()>,
     /// Calls of its own, `POST …/NAME/VERB`, beside those of every kind.
     pub verbs: &'static [(&'static str, Verb)],
 }
@@ -51,7 +56,7 @@ pub struct Kind {
 /// Changes a resource as a verb's body says.
 pub type Verb = fn(&mut Context, &mut Map<String, Value>, Map<String, Value>) -> Result<()>;
 
-const KINDS: &[Kind] = &[images::KIND];
+const KINDS: &[Kind] = &[disks::KIND, images::KIND];
 
 /// Verbs of every kind.
 const COMMON_VERBS: &[(&str, Verb)] = &[("setLabels", labels::set)];
@@ -61,6 +66,9 @@ pub struct Context<'a> {
     pub world: &'a World,
     pub store: &'a mut Store,
     pub call: &'a Call,
+    pub project: &'a str,
+    /// `global` or `zones/Z`.
+    pub scope: &'a str,
 }
 
 /// A collection of a project, such as `projects/P/global/images`.
@@ -127,7 +135,10 @@ pub async fn call(call: &mut Call, path: &[&str]) -> Result<Reply> {
             return aggregated(call, project, collection);
         }
         ["global", rest @ ..] => ("global".to_owned(), rest),
-        [place @ ("zones" | "regions"), name, rest @ ..] => (format!("{place}/{name}"), rest),
+        [place @ ("zones" | "regions"), name, rest @ ..] => {
+            place_resource(project, place, name)?;
+            (format!("{place}/{name}"), rest)
+        }
         _ => return Err(unknown(call, path)),
     };
     if let ["operations", rest @ ..] = rest {
@@ -138,6 +149,7 @@ pub async fn call(call: &mut Call, path: &[&str]) -> Result<Reply> {
     };
     let of_scope = |kind: &&Kind| match kind.scope {
         Scope::Global => scope == "global",
+        Scope::Zonal => scope.starts_with("zones/"),
     };
     let Some(kind) = KINDS
         .iter()
@@ -170,7 +182,17 @@ pub async fn call(call: &mut Call, path: &[&str]) -> Result<Reply> {
         ("DELETE", [name]) => {
             let mut store = call.world.store();
             place.permit(&store, call, "delete", name)?;
-            change(call, &mut store, &place, name, "delete", |_, _| Ok(None))
+            change(
+                call,
+                &mut store,
+                &place,
+                name,
+                "delete",
+                |context, resource| {
+                    (kind.delete)(context, &resource)?;
+                    Ok(None)
+                },
+            )
         }
         ("PATCH", [name]) => {
             let body = call.json().await?;
@@ -311,30 +333,34 @@ async fn insert(call: &mut Call, place: &Place<'_>) -> Result<Reply> {
         &mut resource,
         fixed.as_object().cloned().unwrap_or_default(),
     );
+    if kind.scope == Scope::Zonal {
+        let zone = link(place.project, &place.scope);
+        resource.insert("zone".to_owned(), zone.into());
+    }
     let mut context = Context {
         world: &world,
         store: &mut store,
         call,
+        project: place.project,
+        scope: &place.scope,
     };
     let error = (kind.create)(&mut context, &mut resource)?;
     labels::stamp(&mut resource);
-    let [now, made, failed] = [0, 1, 2].map(|at| {
+    let with_status = |status: Option<&str>| {
         let mut resource = resource.clone();
-        if let Some(status) = kind.status {
-            resource.insert("status".to_owned(), status[at].into());
+        if let Some(status) = status {
+            resource.insert("status".to_owned(), status.into());
         }
         Value::Object(resource)
-    });
+    };
+    let now = with_status(kind.status.map(|[making, _]| making));
+    let made = with_status(kind.status.map(|[_, made]| made));
+    let failed = kind
+        .failed
+        .map_or(Value::Null, |failed| with_status(Some(failed)));
     let ending = Ending {
         success: vec![(key.clone(), made)],
-        failure: vec![(
-            key.clone(),
-            if kind.status.is_some() {
-                failed
-            } else {
-                Value::Null
-            },
-        )],
+        failure: vec![(key.clone(), failed)],
         error: call.operation_error.clone().or(error),
     };
     let operation = operations::start(
@@ -383,6 +409,8 @@ fn change(
         world: &call.world,
         store,
         call,
+        project: place.project,
+        scope: &place.scope,
     };
     let new = new(&mut context, fields)?.map_or(Value::Null, Value::Object);
     let ending = Ending {
@@ -461,27 +489,56 @@ fn page<'a>(query: &Query, items: impl Iterator<Item = (&'a str, Value)>) -> Res
     Ok(reply)
 }
 
-/// A collection of all zones and regions. None is of that kind yet, so that it is empty.
+/// A collection of all zones.
 fn aggregated(call: &Call, project: &str, collection: &str) -> Result<Reply> {
-    let permission = format!("compute.{collection}.list");
-    let resource = format!("'projects/{project}'");
-    iam::require(
-        &call.world.store(),
-        call.caller()?,
-        &permission,
+    let kind = KINDS.iter().find(|kind| kind.collection == collection);
+    let kind =
+        kind.ok_or_else(|| unknown(call, &["projects", project, "aggregated", collection]))?;
+    let all = Place {
         project,
-        None,
-        &resource,
-    )?;
-    let mut word = collection.to_owned();
-    word[..1].make_ascii_uppercase();
-    let singular = word.trim_end_matches('s');
-    Ok(json(&json!({
-        "kind": format!("compute#{}{}AggregatedList", singular[..1].to_lowercase(), &singular[1..]),
-        "id": format!("projects/{project}/aggregated/{collection}"),
-        "selfLink": format!("{LINKS}projects/{project}/aggregated/{collection}"),
-        "items": {},
-    })))
+        scope: "aggregated".to_owned(),
+        kind,
+    };
+    let mut store = call.world.store();
+    all.permit(&store, call, "list", "")?;
+    let prefix = format!("compute/projects/{project}/");
+    let of_kind = |key: &str| key[prefix.len()..].rsplit('/').nth(1) == Some(collection);
+    let keys: Vec<String> = store
+        .scan(&prefix, "")
+        .map(|(key, _)| key)
+        .filter(|key| of_kind(key))
+        .map(str::to_owned)
+        .collect();
+    keys.iter().try_for_each(|key| advance(&mut store, key))?;
+    let items = keys
+        .iter()
+        .filter_map(|key| Some((key.as_str(), public(store.get(key)?))));
+    let mut reply = page(&call.query, items)?;
+    let mut scopes = json!({});
+    for item in reply["items"].as_array().into_iter().flatten() {
+        let link = item["selfLink"].as_str().unwrap_or_default();
+        let scope = link[LINKS.len()..]
+            .split('/')
+            .skip(2)
+            .take_while(|part| *part != collection);
+        let scope: Vec<&str> = scope.collect();
+        let of_scope = &mut scopes[scope.join("/")][collection];
+        match of_scope.as_array_mut() {
+            Some(items) => items.push(item.clone()),
+            None => *of_scope = json!([item]),
+        }
+    }
+    reply["items"] = scopes;
+    reply["kind"] = format!("{}AggregatedList", kind.name).into();
+    Ok(json(&reply))
+}
+
+/// The full URL of a resource that was named by any form of one: a URL, a path from the project, a path within it.
+fn link(project: &str, text: &str) -> String {
+    match text.find("projects/") {
+        Some(at) => format!("{LINKS}{}", &text[at..]),
+        None => format!("{LINKS}projects/{project}/{}", text.trim_start_matches('/')),
+    }
 }
 
 /// Regions and their zones, few enough to read.

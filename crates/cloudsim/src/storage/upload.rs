@@ -417,6 +417,9 @@ async fn session(call: &mut Call, bucket: &str, id: &str) -> Result<Reply> {
         forget(&call.world, id);
         return Err(ApiError::not_found("The upload session does not exist."));
     };
+    if record["state"] != "open" {
+        forget(&call.world, id);
+    }
     match record["state"].as_str() {
         Some("done") => return Ok(json(&shown(call, &record["object"]))),
         Some("cancelled") => return Ok(empty(499)),

@@ -2,7 +2,9 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use cloudsim::{Options, Sim};
+use flate2::{Compression, write::GzEncoder};
 use serde_json::Value;
+use std::io::Write as _;
 
 /// A reply, or the connection closed before one.
 pub struct Answer {
@@ -203,4 +205,51 @@ pub fn bytes(length: usize) -> Vec<u8> {
 pub fn crc32c(data: &[u8]) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(crc32c::crc32c(data).to_be_bytes())
+}
+
+pub const GIB: u64 = 1 << 30;
+
+/// The head and the trailer of an archive of a disk of `size` bytes: what the simulator looks at. The zeros of the
+/// disk itself are left out.
+pub fn archive(name: &str, size: u64, magic: &[u8; 8]) -> Vec<u8> {
+    let mut header = [0_u8; 512];
+    header[..name.len()].copy_from_slice(name.as_bytes());
+    if size < 8 * GIB {
+        header[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
+    } else {
+        header[124] = 0x80;
+        header[128..136].copy_from_slice(&size.to_be_bytes());
+    }
+    header[257..265].copy_from_slice(magic);
+    header[148..156].fill(b' ');
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(&header).unwrap();
+    let mut bytes = encoder.finish().unwrap();
+    let trailer = bytes.len() - 4;
+    let unpacked = (size + 512 + 1024) as u32;
+    bytes[trailer..].copy_from_slice(&unpacked.to_le_bytes());
+    bytes
+}
+
+/// An archive that makes an image of so many GiB.
+pub fn good(gib: u64) -> Vec<u8> {
+    archive("disk.raw", gib * GIB, b"ustar  \0")
+}
+
+/// Waits for an operation and returns it. Its selfLink names Google: only its path is of use here.
+pub fn wait(client: &Client, operation: &Answer) -> Value {
+    assert_eq!(
+        operation.status,
+        200,
+        "{}",
+        String::from_utf8_lossy(&operation.body)
+    );
+    let operation = operation.json();
+    let link = operation["selfLink"].as_str().unwrap();
+    let path = link.strip_prefix("https://www.googleapis.com").unwrap();
+    client
+        .post(&format!("{path}/wait"), &serde_json::json!({}))
+        .json()
 }

@@ -1,0 +1,100 @@
+//! Disks of a zone: <https://cloud.google.com/compute/docs/reference/rest/v1/disks>.
+
+use super::{Context, Kind, Scope, images, link};
+use crate::error::{ApiError, Result};
+use crate::fault::OperationError;
+use serde_json::{Map, Value};
+
+pub const KIND: Kind = Kind {
+    collection: "disks",
+    name: "compute#disk",
+    scope: Scope::Zonal,
+    status: Some(["CREATING", "READY"]),
+    failed: None,
+    patchable: &[],
+    create,
+    delete,
+    verbs: &[("resize", resize)],
+};
+
+/// GiB of a disk made of nothing and without a size.
+const DEFAULT_GB: u64 = 500;
+
+/// A size comes as a number or, as 64-bit numbers do, as a string.
+fn gigabytes(disk: &Map<String, Value>) -> Result<Option<u64>> {
+    let Some(value) = disk.get("sizeGb") else {
+        return Ok(None);
+    };
+    let number = value
+        .as_u64()
+        .or_else(|| value.as_str().and_then(|text| text.parse().ok()));
+    // The smallest and the largest persistent disk.
+    match number {
+        Some(size @ 1..=65_536) => Ok(Some(size)),
+        _ => Err(ApiError::invalid(format!(
+            "Invalid value for field 'resource.sizeGb': '{value}'. Must be between 1 and 65536."
+        ))),
+    }
+}
+
+fn create(context: &mut Context, disk: &mut Map<String, Value>) -> Result<Option<OperationError>> {
+    let asked = gigabytes(disk)?;
+    let mut size = asked.unwrap_or(DEFAULT_GB);
+    let source = disk.get("sourceImage").and_then(Value::as_str);
+    if let Some(source) = source.or(context.call.query.get("sourceImage")) {
+        let image = images::of_link(context, source)?.clone();
+        let least = crate::storage::number(&image["diskSizeGb"]);
+        size = asked.unwrap_or(least);
+        if size < least {
+            return Err(ApiError::invalid(format!(
+                "Invalid value for field 'resource.sizeGb': '{size}'. Requested disk size cannot be smaller than the image size ({least} GB)"
+            )));
+        }
+        disk.insert("sourceImage".to_owned(), image["selfLink"].clone());
+        disk.insert("sourceImageId".to_owned(), image["id"].clone());
+        for field in ["architecture", "guestOsFeatures"] {
+            if let Some(value) = image.get(field) {
+                disk.entry(field).or_insert_with(|| value.clone());
+            }
+        }
+    }
+    let kind = disk.get("type").and_then(Value::as_str);
+    let kind = match kind {
+        Some(kind) => link(context.project, kind),
+        None => link(
+            context.project,
+            &format!("{}/diskTypes/pd-standard", context.scope),
+        ),
+    };
+    disk.insert("type".to_owned(), kind.into());
+    disk.insert("sizeGb".to_owned(), size.to_string().into());
+    disk.insert("physicalBlockSizeBytes".to_owned(), "4096".into());
+    Ok(None)
+}
+
+fn delete(_: &mut Context, disk: &Map<String, Value>) -> Result<()> {
+    match disk.get("users").and_then(|users| users[0].as_str()) {
+        None => Ok(()),
+        Some(user) => Err(ApiError::new(
+            400,
+            "resourceInUseByAnotherResource",
+            format!(
+                "The disk resource '{}' is already being used by '{user}'",
+                disk["selfLink"].as_str().unwrap_or_default()
+            ),
+        )),
+    }
+}
+
+/// A disk only grows.
+fn resize(_: &mut Context, disk: &mut Map<String, Value>, body: Map<String, Value>) -> Result<()> {
+    let now = gigabytes(disk)?.unwrap_or_default();
+    let wanted = gigabytes(&body)?.unwrap_or_default();
+    if wanted <= now {
+        return Err(ApiError::invalid(format!(
+            "Invalid value for field 'sizeGb': '{wanted}'. New disk size '{wanted}' GiB must be larger than existing size '{now}' GiB."
+        )));
+    }
+    disk.insert("sizeGb".to_owned(), wanted.to_string().into());
+    Ok(())
+}
