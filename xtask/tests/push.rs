@@ -70,7 +70,7 @@ fn a_dry_run_prints_the_commands_and_runs_none() {
         stdout(&done),
         format!(
             "nix eval --extra-experimental-features 'nix-command flakes' --json \
-             .#packages.x86_64-linux.image-alice --apply 'image: {{ inherit (image) drvPath outPath; }}'
+             .#packages.x86_64-linux.image-alice --apply 'image: [ image.drvPath image.outPath ]'
 google images get alice-HASH --project {PROJECT}
 nix build --extra-experimental-features 'nix-command flakes' --no-link --print-out-paths .#image-alice
 imagepack pack STORE_PATH/DISK.raw -o {repo}/target/images/alice-HASH.tar.gz --json

@@ -7,7 +7,6 @@
 use std::{collections::BTreeMap, path::Path, path::PathBuf};
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
@@ -37,8 +36,8 @@ pub fn run(cli: &Cli, args: &PushArgs) -> Result<()> {
         return Ok(());
     }
     image::need_nix()?;
-    let built: Built = read_json(&root, &derivation_command(name))?;
-    let hash = image::store_hash(&built.drv_path)?;
+    let (derivation, output): (PathBuf, PathBuf) = read_json(&root, &derivation_command(name))?;
+    let hash = image::store_hash(&derivation)?;
     let image_name = image_name(name, hash);
     let found: Option<Image> = cloud.ask(get(&cloud, &image_name))?;
     if let Some(found) = found.filter(|image| image.status == "READY") {
@@ -47,7 +46,7 @@ pub fn run(cli: &Cli, args: &PushArgs) -> Result<()> {
     }
 
     let artefact = image::make(&root, name, &image::default_folder(&root))?;
-    if artefact.store_path != built.out_path {
+    if artefact.store_path != output {
         return Err(Kind::Failed.error(
             "the flake changed while its image was being built",
             "Run this again when nothing writes to the repository.",
@@ -64,14 +63,6 @@ pub fn run(cli: &Cli, args: &PushArgs) -> Result<()> {
     let labels = labels(&fleet, name, hash, &metadata);
     let made: Image = cloud.ask(archive.insert(&cloud, name, &image_name, &labels))?;
     report(cli, &cloud, &made, true)
-}
-
-/// What Nix would make of the flake.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Built {
-    drv_path: PathBuf,
-    out_path: PathBuf,
 }
 
 /// A packed image, here and in the bucket.
@@ -126,7 +117,7 @@ fn derivation_command(name: &str) -> Argv {
         "--json",
         format!(".#packages.x86_64-linux.image-{name}"),
         "--apply",
-        "image: { inherit (image) drvPath outPath; }",
+        "image: [ image.drvPath image.outPath ]",
     ]
 }
 

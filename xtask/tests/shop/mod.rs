@@ -90,7 +90,7 @@ impl Store {
             "nix",
             &format!(
                 r#"case "$1" in
-eval) echo '{{"drvPath":"{DERIVATION}","outPath":"{out}"}}' ;;
+eval) echo '["{DERIVATION}","{out}"]' ;;
 build) echo '{out}' ;;
 flake) echo '{{"revision":"0123456789abcdef","locks":{{"nodes":{{"root":{{"inputs":{{"nixpkgs":"n"}}}},"n":{{"locked":{{"rev":"fedcba"}}}}}}}}}}' ;;
 esac"#
