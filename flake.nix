@@ -15,7 +15,7 @@
         modules = self.nixosModules;
       };
       tests = import ./tests {
-        inherit pkgs;
+        inherit nixpkgs pkgs;
         modules = self.nixosModules;
       };
 

@@ -1,8 +1,12 @@
 # From fleet.toml to NixOS configurations: one a workspace, and one an image profile.
-{ nixpkgs, modules }:
+{
+  nixpkgs,
+  modules,
+  file ? ../fleet.toml,
+}:
 let
   inherit (nixpkgs) lib;
-  fleet = import ./fleet.nix { inherit lib; } ../fleet.toml;
+  fleet = import ./fleet.nix { inherit lib; } file;
 
   accelerators = {
     base = [ ];
@@ -30,8 +34,6 @@ let
   own = name: lib.optional (builtins.pathExists ./${name}/default.nix) ./${name};
 in
 {
-  inherit fleet;
-
   workspaces = lib.mapAttrs (
     name: workspace:
     system workspace.image (

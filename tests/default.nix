@@ -1,13 +1,19 @@
 # Every test, by what it claims. `checks` need nothing but Nix; `vm` need KVM, or patience.
-{ pkgs, modules }:
+{
+  modules,
+  nixpkgs,
+  pkgs,
+}:
 let
   inherit (pkgs) lib;
   test = file: pkgs.testers.runNixOSTest (import file { inherit modules; });
 in
 {
   checks = {
+    every-fleet-evaluates = import ./every-fleet-evaluates.nix { inherit modules nixpkgs pkgs; };
     fleet = import ./fleet.nix { inherit lib pkgs; };
     https-needs-login = test ./https-needs-login.nix;
+    private-needs-no-login = test ./private-needs-no-login.nix;
     password-comes-from-secret-manager = test ./password-comes-from-secret-manager.nix;
   }
   // import ./format.nix { inherit lib pkgs; }

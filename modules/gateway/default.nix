@@ -9,9 +9,17 @@
 let
   inherit (lib) mkIf mkOption types;
   cfg = config.workspace.gateway;
-  inherit (config.workspace) domain exposure routes;
-  public = domain != null && exposure == "public";
-  private = domain != null && exposure == "private";
+  inherit (config.workspace)
+    domain
+    exposure
+    owner
+    routes
+    ;
+  public = owner != null && exposure == "public";
+  private = owner != null && exposure == "private";
+
+  # A name to evaluate by where the assertion below will say that there is none.
+  host = if domain == null then "missing.invalid" else domain;
 
   upstream =
     route:
@@ -38,8 +46,8 @@ let
     "@start".return = "302 /edit/";
   };
 
-  # A machine that has booted the image of a profile and has no name yet.
-  nameless = pkgs.writeTextDir "index.html" ''
+  # A machine that has booted the image of a profile and is nobody's yet.
+  nobodys = pkgs.writeTextDir "index.html" ''
     <!doctype html>
     <html lang="en">
     <meta charset="utf-8">
@@ -89,6 +97,10 @@ in
     (mkIf public {
       assertions = [
         {
+          assertion = domain != null;
+          message = "workspace.domain: a public workspace needs a host name for its certificate; set it, or workspace.exposure to \"private\".";
+        }
+        {
           assertion = cfg.acmeEmail != null;
           message = "workspace.gateway.acmeEmail: a public workspace needs a certificate; set the address that the certificate authority may write to.";
         }
@@ -106,7 +118,7 @@ in
       ];
 
       services.nginx.virtualHosts = {
-        ${domain} = {
+        ${host} = {
           enableACME = true;
           forceSSL = true;
           extraConfig = ''
@@ -149,11 +161,14 @@ in
       };
     })
 
-    (mkIf (domain == null) {
+    (mkIf (owner == null) {
+      # In the store, so that the first switch to somebody's workspace need not fetch it.
+      system.extraDependencies = [ config.services.oauth2-proxy.package ];
+
       networking.firewall.allowedTCPPorts = [ 80 ];
       services.nginx.virtualHosts."_" = {
         default = true;
-        root = nameless;
+        root = nobodys;
         locations."/".tryFiles = "/index.html =404";
       };
     })

@@ -41,8 +41,7 @@ in
   };
 
   config = mkIf cfg.enable {
-    # On a machine without an owner the editor is in the store, so that the first
-    # switch to a workspace of somebody need not fetch it.
+    # In the store, so that the first switch to somebody's workspace need not fetch it.
     system.extraDependencies = mkIf (owner == null) [ cfg.package ];
 
     workspace.routes."/edit/" = mkIf (owner != null) { inherit socket; };

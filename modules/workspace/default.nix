@@ -49,7 +49,8 @@ in
       default = null;
       description = ''
         E-mail address of the one person the workspace belongs to. `null` on a
-        machine that has no owner yet, such as one that booted the image of a profile.
+        machine that has no owner yet, such as one that booted the image of a profile:
+        it answers with a page that says so.
       '';
       example = "alice@acme.example";
     };
@@ -66,8 +67,8 @@ in
       type = types.nullOr (types.strMatching "[a-z0-9]([-a-z0-9.]*[a-z0-9])?");
       default = null;
       description = ''
-        Host name in the workspace's URL. `null` on a machine without a name of its
-        own: it answers with a page that says so.
+        Host name in the workspace's URL. `null` where there is none: on a private
+        workspace, and on a machine without an owner.
       '';
       example = "alice.endpoints.acme-data-science.cloud.goog";
     };

@@ -1,0 +1,29 @@
+# Whatever a fleet file may say, there is a configuration for every workspace of it:
+# public and private, either login, with a GPU and without.
+{
+  modules,
+  nixpkgs,
+  pkgs,
+}:
+let
+  inherit (nixpkgs) lib;
+  files = [
+    "custom-n1-with-gpu"
+    "every-key"
+    "longest-name"
+    "private"
+    "private-keeps-address"
+    "smallest"
+  ];
+  systems =
+    file:
+    (import ../hosts {
+      inherit modules nixpkgs;
+      file = ./fleet/valid/${file}.toml;
+    }).workspaces;
+  # Evaluated, not built.
+  derivation = host: builtins.unsafeDiscardStringContext host.config.system.build.toplevel.drvPath;
+in
+pkgs.writeText "every-fleet-evaluates" (
+  builtins.toJSON (lib.genAttrs files (file: lib.mapAttrs (_name: derivation) (systems file)))
+)
