@@ -1,5 +1,6 @@
 //! Disks of a zone: <https://cloud.google.com/compute/docs/reference/rest/v1/disks>.
 
+use super::network::in_use;
 use super::{Context, Kind, Scope, images, link};
 use crate::error::{ApiError, Result};
 use crate::fault::OperationError;
@@ -75,14 +76,7 @@ fn create(context: &mut Context, disk: &mut Map<String, Value>) -> Result<Option
 fn delete(_: &mut Context, disk: &Map<String, Value>) -> Result<()> {
     match disk.get("users").and_then(|users| users[0].as_str()) {
         None => Ok(()),
-        Some(user) => Err(ApiError::new(
-            400,
-            "resourceInUseByAnotherResource",
-            format!(
-                "The disk resource '{}' is already being used by '{user}'",
-                disk["selfLink"].as_str().unwrap_or_default()
-            ),
-        )),
+        Some(user) => Err(in_use("disk", disk, user)),
     }
 }
 

@@ -13,10 +13,14 @@ pub fn fingerprint(value: &Value) -> String {
     base64::engine::general_purpose::URL_SAFE.encode((high << 32 | low).to_be_bytes())
 }
 
-/// Refreshes the label fingerprint of a resource.
+/// Refreshes the fingerprints of a resource: that of its labels, and its own if it has one.
 pub fn stamp(resource: &mut Map<String, Value>) {
     let print = fingerprint(resource.get("labels").unwrap_or(&json!({})));
     resource.insert("labelFingerprint".to_owned(), print.into());
+    if resource.remove("fingerprint").is_some() {
+        let print = fingerprint(&Value::Object(resource.clone()));
+        resource.insert("fingerprint".to_owned(), print.into());
+    }
 }
 
 /// <https://cloud.google.com/compute/docs/labeling-resources#requirements>

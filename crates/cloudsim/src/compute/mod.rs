@@ -8,6 +8,7 @@ mod disks;
 mod filter;
 mod images;
 mod labels;
+mod network;
 mod operations;
 
 use crate::World;
@@ -28,6 +29,7 @@ const LINKS: &str = "https://www.googleapis.com/compute/v1/";
 #[derive(Clone, Copy, PartialEq)]
 pub enum Scope {
     Global,
+    Regional,
     Zonal,
 }
 
@@ -56,7 +58,15 @@ pub struct Kind {
 /// Changes a resource as a verb's body says.
 pub type Verb = fn(&mut Context, &mut Map<String, Value>, Map<String, Value>) -> Result<()>;
 
-const KINDS: &[Kind] = &[disks::KIND, images::KIND];
+const KINDS: &[Kind] = &[
+    disks::KIND,
+    images::KIND,
+    network::NETWORK,
+    network::SUBNETWORK,
+    network::FIREWALL,
+    network::ROUTER,
+    network::ADDRESS,
+];
 
 /// Verbs of every kind.
 const COMMON_VERBS: &[(&str, Verb)] = &[("setLabels", labels::set)];
@@ -67,7 +77,7 @@ pub struct Context<'a> {
     pub store: &'a mut Store,
     pub call: &'a Call,
     pub project: &'a str,
-    /// `global` or `zones/Z`.
+    /// `global`, `regions/R` or `zones/Z`.
     pub scope: &'a str,
 }
 
@@ -149,6 +159,7 @@ pub async fn call(call: &mut Call, path: &[&str]) -> Result<Reply> {
     };
     let of_scope = |kind: &&Kind| match kind.scope {
         Scope::Global => scope == "global",
+        Scope::Regional => scope.starts_with("regions/"),
         Scope::Zonal => scope.starts_with("zones/"),
     };
     let Some(kind) = KINDS
@@ -198,26 +209,9 @@ pub async fn call(call: &mut Call, path: &[&str]) -> Result<Reply> {
             let body = call.json().await?;
             let mut store = call.world.store();
             place.permit(&store, call, "update", name)?;
-            change(
-                call,
-                &mut store,
-                &place,
-                name,
-                "patch",
-                |_, mut resource| {
-                    if let Some(field) = body.keys().find(|field| !context_allows(kind, field)) {
-                        return Err(ApiError::invalid(format!(
-                            "Invalid value for field 'resource.{field}': it cannot be changed."
-                        )));
-                    }
-                    if let Some(labels) = body.get("labels") {
-                        labels::check(labels)?;
-                    }
-                    merge(&mut resource, body);
-                    labels::stamp(&mut resource);
-                    Ok(Some(resource))
-                },
-            )
+            change(call, &mut store, &place, name, "patch", |_, resource| {
+                patch(&place, resource, body).map(Some)
+            })
         }
         ("POST", [name, verb]) => {
             let Some((_, rule)) = kind
@@ -247,8 +241,36 @@ pub async fn call(call: &mut Call, path: &[&str]) -> Result<Reply> {
     }
 }
 
-fn context_allows(kind: &Kind, field: &str) -> bool {
-    kind.patchable.contains(&field) || ["labels", "labelFingerprint"].contains(&field)
+/// A resource as a PATCH wants it. Clients send back fields that cannot be changed: as long as they are what they are,
+/// that is no change.
+fn patch(
+    place: &Place,
+    mut resource: Map<String, Value>,
+    mut body: Map<String, Value>,
+) -> Result<Map<String, Value>> {
+    if resource.contains_key("fingerprint")
+        && body.get("fingerprint") != resource.get("fingerprint")
+    {
+        return Err(ApiError::precondition_because("Invalid fingerprint."));
+    }
+    let same = |old: Option<&Value>, new: &Value| {
+        let as_link = |value: &Value| value.as_str().map(|text| link(place.project, text));
+        old == Some(new) || old.is_some_and(|old| as_link(old) == as_link(new) && old.is_string())
+    };
+    body.retain(|field, value| !same(resource.get(field), value));
+    let fixed =
+        |field: &&String| !place.kind.patchable.contains(&field.as_str()) && *field != "labels";
+    if let Some(field) = body.keys().find(fixed) {
+        return Err(ApiError::invalid(format!(
+            "Invalid value for field 'resource.{field}': it cannot be changed."
+        )));
+    }
+    if let Some(labels) = body.get("labels") {
+        labels::check(labels)?;
+    }
+    merge(&mut resource, body);
+    labels::stamp(&mut resource);
+    Ok(resource)
 }
 
 fn unknown(call: &Call, path: &[&str]) -> ApiError {
@@ -333,9 +355,14 @@ async fn insert(call: &mut Call, place: &Place<'_>) -> Result<Reply> {
         &mut resource,
         fixed.as_object().cloned().unwrap_or_default(),
     );
-    if kind.scope == Scope::Zonal {
-        let zone = link(place.project, &place.scope);
-        resource.insert("zone".to_owned(), zone.into());
+    let of_place = match kind.scope {
+        Scope::Global => None,
+        Scope::Regional => Some("region"),
+        Scope::Zonal => Some("zone"),
+    };
+    if let Some(field) = of_place {
+        let place = link(place.project, &place.scope);
+        resource.insert(field.to_owned(), place.into());
     }
     let mut context = Context {
         world: &world,
