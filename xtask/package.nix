@@ -3,6 +3,8 @@
   lib,
   rustPlatform,
   clippy,
+  curl,
+  python3,
   rustfmt,
 }:
 let
@@ -44,6 +46,8 @@ let
     doCheck = true;
     nativeCheckInputs = (old.nativeCheckInputs or [ ]) ++ [
       clippy
+      curl
+      python3
       rustfmt
     ];
     checkPhase = ''
