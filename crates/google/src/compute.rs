@@ -17,7 +17,7 @@ const SERVICE: Service = Service::Compute;
 const OPERATION: Duration = Duration::from_secs(3600);
 
 /// Polls of an operation: the first after this, each later by half more, up to the longest.
-const FIRST_POLL: Duration = Duration::from_millis(200);
+const FIRST_POLL: Duration = Duration::from_millis(100);
 const LONGEST_POLL: Duration = Duration::from_secs(5);
 
 /// How often a person is told that an operation is still at work.

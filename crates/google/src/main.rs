@@ -202,7 +202,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<()> {
-    let cloud = Client::from_env()?.with_patience(Duration::from_secs(cli.patience));
+    let cloud = Client::from_env()?
+        .with_patience(Duration::from_secs(cli.patience))
+        .with_notice(meter::say);
     match cli.on {
         On::Buckets(Buckets::Ensure { name, of, location }) => {
             print(&cloud.ensure_bucket(&of.project, &name, &location)?);

@@ -54,6 +54,14 @@ impl Drop for Meter {
     }
 }
 
+/// Says something beside a line of progress.
+pub(crate) fn say(text: &str) {
+    if stderr().is_terminal() {
+        eprint!("\r\x1b[K");
+    }
+    eprintln!("{text}");
+}
+
 /// At most 80 columns; `rate` in bytes a second.
 fn line(what: &str, done: u64, total: u64, rate: f64) -> String {
     const MIB: f64 = (1 << 20) as f64;

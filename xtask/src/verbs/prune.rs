@@ -72,12 +72,16 @@ pub fn run(cli: &Cli, args: &PruneArgs) -> Result<()> {
             .map(|image| image.archive_size_bytes)
             .sum::<u64>();
     println!(
-        "{} images and {} uploads deleted, {} freed",
-        old_names.len(),
-        old_objects.len(),
+        "{} and {} deleted, {} freed",
+        count(old_names.len(), "image"),
+        count(old_objects.len(), "upload"),
         output::bytes(freed)
     );
     Ok(())
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Each image with the reason to keep it, if there is one. Images come the newest first.

@@ -1,8 +1,11 @@
 //! A world that can push: a made-up nix whose disk is real, the real `google` and `imagepack`, a simulated cloud.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
 use std::{
     fs,
-    io::{Seek, SeekFrom, Write},
+    io::{Read, Seek, SeekFrom, Write},
+    net::TcpStream,
     os::unix::{fs::symlink, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Output},
@@ -84,22 +87,11 @@ impl Store {
         for program in ["google", "imagepack"] {
             symlink(programs().join(program), world.path("bin").join(program)).unwrap();
         }
-        let out = self.folder.path().join(format!("{HASH}-image"));
-        let out = out.display();
-        world.program(
-            "nix",
-            &format!(
-                r#"case "$1" in
-eval) echo '["{DERIVATION}","{out}"]' ;;
-build) echo '{out}' ;;
-flake) echo '{{"revision":"0123456789abcdef","locks":{{"nodes":{{"root":{{"inputs":{{"nixpkgs":"n"}}}},"n":{{"locked":{{"rev":"fedcba"}}}}}}}}}}' ;;
-esac"#
-            ),
-        );
         let shop = Shop {
             world,
             sim: Sim::start(Options::default()).unwrap(),
         };
+        self.evaluates(&shop, DERIVATION);
         if self.packed.exists() {
             fs::create_dir_all(shop.images()).unwrap();
             for entry in fs::read_dir(&self.packed).unwrap() {
@@ -108,6 +100,25 @@ esac"#
             }
         }
         shop
+    }
+}
+
+impl Store {
+    /// Makes the flake of a checkout evaluate to this derivation, of which nix makes the same disk as of every other.
+    pub fn evaluates(&self, shop: &Shop, derivation: &str) {
+        let out = self.folder.path().join(format!("{HASH}-image"));
+        let out = out.display();
+        let metadata = r#"{"revision":"0123456789abcdef","locks":{"nodes":{"root":{"inputs":{"nixpkgs":"n"}},"n":{"locked":{"rev":"fedcba"}}}}}"#;
+        shop.world.program(
+            "nix",
+            &format!(
+                "case \"$1\" in\n\
+                 eval) echo '[\"{derivation}\",\"{out}\"]' ;;\n\
+                 build) echo '{out}' ;;\n\
+                 flake) echo '{metadata}' ;;\n\
+                 esac"
+            ),
+        );
     }
 }
 
@@ -171,6 +182,38 @@ impl Shop {
         let mut log = self.sim.log();
         log.retain(|entry| entry.mutates);
         log
+    }
+
+    /// Changes something of Compute Engine's in a zone, for what no verb does yet, and waits until it is done.
+    pub fn change(&self, method: &str, path: &str, body: &Value) {
+        let operation = self.compute(method, path, body);
+        let name = operation["name"].as_str().unwrap();
+        let done = self.compute("POST", &format!("operations/{name}/wait"), &Value::Null);
+        assert_eq!(done["status"], "DONE", "{done}");
+        assert!(done.get("error").is_none(), "{done}");
+    }
+
+    fn compute(&self, method: &str, path: &str, body: &Value) -> Value {
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        let host = self.sim.url().replace("http://", "");
+        let mut stream = TcpStream::connect(&host).unwrap();
+        write!(
+            stream,
+            "{method} /compute/v1/projects/{PROJECT}/zones/europe-west4-a/{path} HTTP/1.1\r\nHost: {host}\r\n\
+             Connection: close\r\nAuthorization: Bearer deployer\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        let (_, answer) = reply.split_once("\r\n\r\n").unwrap();
+        assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+        serde_json::from_str(answer).unwrap()
     }
 
     /// What `google` answers in this cloud.
