@@ -1,7 +1,7 @@
 //! Disks of a zone: <https://cloud.google.com/compute/docs/reference/rest/v1/disks>.
 
 use super::network::in_use;
-use super::{Context, Kind, Scope, images, link};
+use super::{Context, Kind, Scope, already, base, check_name, images, link};
 use crate::error::{ApiError, Result};
 use crate::fault::OperationError;
 use serde_json::{Map, Value};
@@ -91,4 +91,31 @@ fn resize(_: &mut Context, disk: &mut Map<String, Value>, body: Map<String, Valu
     }
     disk.insert("sizeGb".to_owned(), wanted.to_string().into());
     Ok(())
+}
+
+/// A new disk as the `initializeParams` of a machine describe it, READY.
+pub fn of_params(context: &mut Context, name: &str, params: &Value) -> Result<Value> {
+    check_name("resource.disks.initializeParams.diskName", name)?;
+    let path = format!(
+        "projects/{}/{}/disks/{name}",
+        context.project, context.scope
+    );
+    if context.store.get(&format!("compute/{path}")).is_some() {
+        return Err(already(&path));
+    }
+    let mut disk = base(context.store, &KIND, context.project, context.scope, &path);
+    for (field, param) in [
+        ("sizeGb", "diskSizeGb"),
+        ("type", "diskType"),
+        ("sourceImage", "sourceImage"),
+        ("labels", "labels"),
+    ] {
+        if let Some(value) = params.get(param).filter(|value| !value.is_null()) {
+            disk.insert(field.to_owned(), value.clone());
+        }
+    }
+    create(context, &mut disk)?;
+    super::labels::stamp(&mut disk);
+    disk.insert("status".to_owned(), "READY".into());
+    Ok(Value::Object(disk))
 }

@@ -7,6 +7,7 @@
 mod disks;
 mod filter;
 mod images;
+mod instances;
 mod labels;
 mod network;
 mod operations;
@@ -61,6 +62,7 @@ pub type Verb = fn(&mut Context, &mut Map<String, Value>, Map<String, Value>) ->
 const KINDS: &[Kind] = &[
     disks::KIND,
     images::KIND,
+    instances::KIND,
     network::NETWORK,
     network::SUBNETWORK,
     network::FIREWALL,
@@ -79,6 +81,18 @@ pub struct Context<'a> {
     pub project: &'a str,
     /// `global`, `regions/R` or `zones/Z`.
     pub scope: &'a str,
+    pub also: Also,
+}
+
+/// What a change does to other resources: values by key, null removes.
+#[derive(Default)]
+pub struct Also {
+    /// At once.
+    pub now: Vec<(String, Value)>,
+    /// When the operation succeeds.
+    pub success: Vec<(String, Value)>,
+    /// When the operation fails.
+    pub failure: Vec<(String, Value)>,
 }
 
 /// A collection of a project, such as `projects/P/global/images`.
@@ -316,6 +330,40 @@ pub fn check_name(field: &str, name: &str) -> Result<()> {
     )))
 }
 
+pub fn already(path: &str) -> ApiError {
+    ApiError::new(
+        409,
+        "alreadyExists",
+        format!("The resource '{path}' already exists"),
+    )
+}
+
+/// The fields of a new resource that are the service's to say.
+pub fn base(
+    store: &mut Store,
+    kind: &Kind,
+    project: &str,
+    scope: &str,
+    path: &str,
+) -> Map<String, Value> {
+    let mut fields = Map::new();
+    let mut set = |field: &str, value: String| fields.insert(field.to_owned(), value.into());
+    set("kind", kind.name.to_owned());
+    set("id", store.next_id());
+    set(
+        "name",
+        path.rsplit('/').next().unwrap_or_default().to_owned(),
+    );
+    set("creationTimestamp", now());
+    set("selfLink", format!("{LINKS}{path}"));
+    match kind.scope {
+        Scope::Global => None,
+        Scope::Regional => set("region", link(project, scope)),
+        Scope::Zonal => set("zone", link(project, scope)),
+    };
+    fields
+}
+
 async fn insert(call: &mut Call, place: &Place<'_>) -> Result<Reply> {
     let body = call.json().await?;
     let kind = place.kind;
@@ -336,42 +384,24 @@ async fn insert(call: &mut Call, place: &Place<'_>) -> Result<Reply> {
     }
     let (path, key) = (place.path(&name), place.key(&name));
     if store.get(&key).is_some() {
-        return Err(ApiError::new(
-            409,
-            "alreadyExists",
-            format!("The resource '{path}' already exists"),
-        ));
+        return Err(already(&path));
     }
     let mut resource = Map::new();
     resource.extend(
         body.into_iter()
             .filter(|(field, _)| !field.starts_with('_')),
     );
-    let id = store.next_id();
-    let fixed = json!({
-        "kind": kind.name, "id": id, "name": name, "creationTimestamp": now(), "selfLink": format!("{LINKS}{path}"),
-    });
-    merge(
-        &mut resource,
-        fixed.as_object().cloned().unwrap_or_default(),
-    );
-    let of_place = match kind.scope {
-        Scope::Global => None,
-        Scope::Regional => Some("region"),
-        Scope::Zonal => Some("zone"),
-    };
-    if let Some(field) = of_place {
-        let place = link(place.project, &place.scope);
-        resource.insert(field.to_owned(), place.into());
-    }
+    resource.extend(base(&mut store, kind, place.project, &place.scope, &path));
     let mut context = Context {
         world: &world,
         store: &mut store,
         call,
         project: place.project,
         scope: &place.scope,
+        also: Also::default(),
     };
     let error = (kind.create)(&mut context, &mut resource)?;
+    let also = context.also;
     labels::stamp(&mut resource);
     let with_status = |status: Option<&str>| {
         let mut resource = resource.clone();
@@ -386,8 +416,8 @@ async fn insert(call: &mut Call, place: &Place<'_>) -> Result<Reply> {
         .failed
         .map_or(Value::Null, |failed| with_status(Some(failed)));
     let ending = Ending {
-        success: vec![(key.clone(), made)],
-        failure: vec![(key.clone(), failed)],
+        success: [vec![(key.clone(), made)], also.success].concat(),
+        failure: [vec![(key.clone(), failed)], also.failure].concat(),
         error: call.operation_error.clone().or(error),
     };
     let operation = operations::start(
@@ -399,8 +429,21 @@ async fn insert(call: &mut Call, place: &Place<'_>) -> Result<Reply> {
         &now,
         ending,
     )?;
+    put_all(&mut store, also.now)?;
     put_pending(&mut store, &key, now, &operation)?;
     Ok(json(&public(&operation)))
+}
+
+/// Writes values by key; null removes.
+fn put_all(store: &mut Store, values: Vec<(String, Value)>) -> Result<()> {
+    for (key, value) in values {
+        if value.is_null() {
+            store.remove(&key)?;
+        } else {
+            store.put(&key, value)?;
+        }
+    }
+    Ok(())
 }
 
 /// Keeps a resource with the name of the operation that is under way on it.
@@ -438,19 +481,29 @@ fn change(
         call,
         project: place.project,
         scope: &place.scope,
+        also: Also::default(),
     };
     let new = new(&mut context, fields)?.map_or(Value::Null, Value::Object);
+    let also = context.also;
     let ending = Ending {
-        success: vec![(key.clone(), new)],
-        failure: vec![(key.clone(), old.clone())],
+        success: [vec![(key.clone(), new)], also.success].concat(),
+        failure: [vec![(key.clone(), old.clone())], also.failure].concat(),
         error: call.operation_error.clone(),
     };
     let operation =
         operations::start(store, call, place.project, &place.scope, verb, &old, ending)?;
     let mut meanwhile = old;
-    if verb == "delete" && meanwhile.get("status").is_some() {
-        meanwhile["status"] = "DELETING".into();
+    let status = match verb {
+        "start" => Some("STAGING"),
+        "stop" => Some("STOPPING"),
+        "delete" if place.kind.collection == "instances" => Some("STOPPING"),
+        "delete" if meanwhile.get("status").is_some() => Some("DELETING"),
+        _ => None,
+    };
+    if let Some(status) = status {
+        meanwhile["status"] = status.into();
     }
+    put_all(store, also.now)?;
     put_pending(store, &key, meanwhile, &operation)?;
     Ok(json(&public(&operation)))
 }

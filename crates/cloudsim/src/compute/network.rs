@@ -273,10 +273,7 @@ fn create_address(context: &mut Context, address: &mut Fields) -> Created {
     }
     default(address, "addressType", json!("EXTERNAL"));
     if address["addressType"] == "EXTERNAL" {
-        // 198.18.0.0/15 is for benchmarks and belongs to nobody (RFC 2544).
-        let host = (context.store.next() % (1 << 17)) as u32;
-        let free = Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + host);
-        address.insert("address".to_owned(), free.to_string().into());
+        address.insert("address".to_owned(), external(context).into());
         default(address, "networkTier", json!("PREMIUM"));
     } else if address.get("address").is_none() {
         return Err(ApiError::invalid(
@@ -284,4 +281,109 @@ fn create_address(context: &mut Context, address: &mut Fields) -> Created {
         ));
     }
     Ok(None)
+}
+
+/// A free external address. 198.18.0.0/15 is for benchmarks and belongs to nobody (RFC 2544).
+fn external(context: &mut Context) -> String {
+    let host = (context.store.next() % (1 << 17)) as u32;
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + host).to_string()
+}
+
+/// Fills an interface of a machine; an external address that it names must be reserved and free.
+pub fn connect(
+    context: &mut Context,
+    interface: &mut Value,
+    index: usize,
+    instance: &Value,
+) -> Result<()> {
+    let missing = || {
+        ApiError::invalid(
+            "Invalid value for field 'resource.networkInterfaces': it is no list of objects.",
+        )
+    };
+    let fields = interface.as_object_mut().ok_or_else(missing)?;
+    default(fields, "name", format!("nic{index}").into());
+    default(fields, "stackType", json!("IPV4_ONLY"));
+    if let Some(subnetwork) = fields.get("subnetwork").and_then(Value::as_str) {
+        let subnetwork = link(context.project, subnetwork);
+        let found = find(context.store, &subnetwork[LINKS.len()..])?.clone();
+        let (base, bits) = range(
+            "ipCidrRange",
+            found["ipCidrRange"].as_str().unwrap_or_default(),
+        )?;
+        // The first two and the last two addresses of a range are the network's own.
+        let host = 2 + context.store.next() % ((1 << (32 - bits)) - 4);
+        let address = Ipv4Addr::from(base + host as u32).to_string();
+        default(fields, "networkIP", address.into());
+        fields.insert("subnetwork".to_owned(), subnetwork.into());
+        fields.insert("network".to_owned(), found["network"].clone());
+    } else {
+        in_network(context, fields)?;
+    }
+    for access in fields
+        .get_mut("accessConfigs")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        let access = access.as_object_mut().ok_or_else(missing)?;
+        default(access, "name", json!("External NAT"));
+        default(access, "type", json!("ONE_TO_ONE_NAT"));
+        default(access, "networkTier", json!("PREMIUM"));
+        match access
+            .get("natIP")
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+        {
+            None => {
+                access.insert("natIP".to_owned(), external(context).into());
+            }
+            Some(wanted) => {
+                let prefix = format!("compute/projects/{}/regions/", context.project);
+                let found = context
+                    .store
+                    .scan(&prefix, "")
+                    .find(|(_, address)| address["address"] == wanted);
+                let Some((key, address)) =
+                    found.map(|(key, address)| (key.to_owned(), address.clone()))
+                else {
+                    return Err(ApiError::invalid(format!(
+                        "Invalid value for field 'resource.networkInterfaces[{index}].accessConfigs[0].natIP': '{wanted}'. The specified external IP address was not found in the region."
+                    )));
+                };
+                if let Some(user) = address["users"][0].as_str() {
+                    return Err(in_use(
+                        "address",
+                        address.as_object().expect("an address is an object"),
+                        user,
+                    ));
+                }
+                let mut used = address.clone();
+                used["users"] = json!([instance]);
+                used["status"] = "IN_USE".into();
+                context.also.now.push((key.clone(), used));
+                context.also.failure.push((key, address));
+            }
+        }
+    }
+    let print = labels::fingerprint(&Value::Object(fields.clone()));
+    fields.insert("fingerprint".to_owned(), print.into());
+    Ok(())
+}
+
+/// Frees the addresses of a machine once it is gone.
+pub fn disconnect(context: &mut Context, instance: &Value) {
+    let prefix = format!("compute/projects/{}/regions/", context.project);
+    let of_instance =
+        |address: &Value| address["kind"] == ADDRESS.name && address["users"][0] == *instance;
+    for (key, address) in context
+        .store
+        .scan(&prefix, "")
+        .filter(|(_, address)| of_instance(address))
+    {
+        let mut free = address.clone();
+        free.as_object_mut().map(|fields| fields.remove("users"));
+        free["status"] = "RESERVED".into();
+        context.also.success.push((key.to_owned(), free));
+    }
 }

@@ -1,7 +1,7 @@
 //! Operations that take time: PENDING, RUNNING, DONE. Time is polls: each read of an operation, or of the resource it
 //! is about, moves it one step, so that a run is the same each time.
 
-use super::{LINKS, page};
+use super::{LINKS, page, put_all};
 use crate::error::{ApiError, Result};
 use crate::fault::OperationError;
 use crate::http::{Call, Reply, empty, json, now, public};
@@ -139,14 +139,7 @@ fn finish(store: &mut Store, operation: &mut Value) -> Result<()> {
         operation["httpErrorMessage"] = "BAD REQUEST".into();
         operation["error"] = json!({"errors": [error]});
     }
-    for (key, value) in then.unwrap_or_default() {
-        if value.is_null() {
-            store.remove(&key)?;
-        } else {
-            store.put(&key, value)?;
-        }
-    }
-    Ok(())
+    put_all(store, then.unwrap_or_default())
 }
 
 /// Everything below `…/operations`.
