@@ -1,0 +1,36 @@
+# A limit that holds against the owner, who is root on the machine, has to be enforced from outside. (The stop of an
+# unused machine is the machine's own courtesy and needs nothing here.)
+
+data "google_project" "this" {
+  count = var.stop_schedule == null ? 0 : 1
+
+  project_id = local.project
+}
+
+# Compute Engine stops the machines by an account of its own, which may do that only if told so.
+# https://cloud.google.com/compute/docs/instances/schedule-instance-start-stop#service_agent_required_roles
+resource "google_project_iam_member" "compute_engine" {
+  count = var.stop_schedule == null ? 0 : 1
+
+  project = local.project
+  role    = "roles/compute.instanceAdmin.v1"
+  member  = "serviceAccount:service-${data.google_project.this[0].number}@compute-system.iam.gserviceaccount.com"
+}
+
+resource "google_compute_resource_policy" "stop" {
+  count = var.stop_schedule == null ? 0 : 1
+
+  name        = "workspaces-stop"
+  region      = var.fleet.google.region
+  description = "Stops all workspaces."
+
+  instance_schedule_policy {
+    time_zone = var.stop_schedule.time_zone
+
+    vm_stop_schedule {
+      schedule = var.stop_schedule.cron
+    }
+  }
+
+  depends_on = [google_project_iam_member.compute_engine]
+}

@@ -1,0 +1,166 @@
+variable "fleet" {
+  type = object({
+    google = object({
+      project = string
+      region  = string
+    })
+    access = object({
+      exposure = string
+      login    = optional(string)
+    })
+    workspaces = map(object({
+      owner        = string
+      domain       = optional(string)
+      image        = string
+      machine_type = string
+      gpu = optional(object({
+        type  = string
+        count = number
+      }))
+      boot_disk_gb = number
+    }))
+  })
+  description = "The fleet, as `cargo xtask fleet --json` prints it. This root reads the attributes that are named here."
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.fleet.google.project))
+    error_message = "fleet.google.project must be the id of a project: 6 to 30 lower-case letters, digits and hyphens."
+  }
+
+  validation {
+    condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.fleet.google.region))
+    error_message = "fleet.google.region must be a region such as europe-west4."
+  }
+
+  validation {
+    condition = (
+      var.fleet.access.exposure == "public" && try(contains(["password", "google"], var.fleet.access.login), false) ||
+      var.fleet.access.exposure == "private" && var.fleet.access.login == null
+    )
+    error_message = "fleet.access must be exposure public with login password or google, or exposure private without login."
+  }
+
+  validation {
+    condition     = alltrue([for name in keys(var.fleet.workspaces) : can(regex("^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$", name))])
+    error_message = "A workspace's name is 1 to 40 lower-case letters, digits and hyphens, a letter first, no hyphen last."
+  }
+
+  # It becomes part of IAM members.
+  validation {
+    condition     = alltrue([for workspace in values(var.fleet.workspaces) : can(regex("^[a-z0-9._+-]+@[a-z0-9.-]+$", workspace.owner))])
+    error_message = "A workspace's owner is a plain e-mail address in lower case."
+  }
+
+  validation {
+    condition = alltrue([
+      for name, workspace in var.fleet.workspaces :
+      workspace.domain == (var.fleet.access.exposure == "public" ? "${name}.endpoints.${var.fleet.google.project}.cloud.goog" : null)
+    ])
+    error_message = "A public workspace's domain is NAME.endpoints.PROJECT.cloud.goog; a private one has none."
+  }
+
+  validation {
+    condition     = alltrue([for workspace in values(var.fleet.workspaces) : contains(["base", "cuda"], workspace.image)])
+    error_message = "A workspace's image must be base or cuda."
+  }
+
+  validation {
+    condition     = alltrue([for workspace in values(var.fleet.workspaces) : workspace.gpu == null || (workspace.image == "cuda" && startswith(workspace.machine_type, "n1-"))])
+    error_message = "gpu is for machine types of n1 with the image cuda; other machines with GPUs have theirs."
+  }
+
+  validation {
+    condition     = alltrue([for workspace in values(var.fleet.workspaces) : workspace.boot_disk_gb >= 20 && workspace.boot_disk_gb <= 2048])
+    error_message = "boot_disk_gb must be 20 to 2048."
+  }
+}
+
+variable "images" {
+  type        = map(string)
+  description = "The image that a new machine boots from, by workspace: `projects/P/global/images/NAME` or a self link. A machine that exists keeps its own."
+  nullable    = false
+
+  validation {
+    condition     = length(setsubtract(keys(var.fleet.workspaces), keys(var.images))) == 0
+    error_message = "images must name an image for every workspace of the fleet."
+  }
+
+  validation {
+    condition     = alltrue([for image in values(var.images) : can(regex("^(https://www\\.googleapis\\.com/compute/v1/)?projects/[a-z0-9:.-]+/global/images/[a-z]([-a-z0-9]*[a-z0-9])?$", image))])
+    error_message = "An image is projects/PROJECT/global/images/NAME or its self link; not a family, which would be another image tomorrow."
+  }
+}
+
+variable "homes" {
+  type = map(object({
+    id   = string
+    zone = string
+    type = string
+  }))
+  description = "The home disks by workspace: the output `homes` of the root `homes`. Those of retired workspaces are passed over."
+  nullable    = false
+
+  validation {
+    condition     = length(setsubtract(keys(var.fleet.workspaces), keys(var.homes))) == 0
+    error_message = "homes must have a disk for every workspace of the fleet: apply the root homes first."
+  }
+
+  validation {
+    condition     = alltrue([for home in values(var.homes) : can(regex("^[a-z]+-[a-z]+[0-9]+-[a-z]$", home.zone))])
+    error_message = "A home's zone must be one such as europe-west4-a."
+  }
+}
+
+variable "network" {
+  type = object({
+    subnetwork = string
+    tags = object({
+      workspace = string
+      public    = string
+      private   = string
+    })
+  })
+  description = "The output `network` of the root `foundation`."
+  nullable    = false
+
+  validation {
+    condition     = can(regex("projects/[^/]+/regions/[^/]+/subnetworks/[^/]+$", var.network.subnetwork))
+    error_message = "network.subnetwork must be a self link of a subnetwork."
+  }
+}
+
+variable "buckets" {
+  type = object({
+    cache = string
+  })
+  description = "The output `buckets` of the root `foundation`. The machines read `cache`."
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$", var.buckets.cache))
+    error_message = "buckets.cache must be the name of a bucket."
+  }
+}
+
+variable "stop_schedule" {
+  type = object({
+    cron      = string
+    time_zone = string
+  })
+  description = <<-EOT
+    When Google stops all machines, whatever their owners do on them, such as
+    { cron = "0 20 * * *", time_zone = "Europe/Amsterdam" }. Null: never.
+  EOT
+  default     = null
+
+  validation {
+    condition     = var.stop_schedule == null || can(regex("^\\S+( \\S+){4}$", var.stop_schedule.cron))
+    error_message = "stop_schedule.cron has five fields: minute, hour, day of the month, month, day of the week."
+  }
+
+  validation {
+    condition     = var.stop_schedule == null || can(regex("^[A-Za-z_]+(/[A-Za-z0-9_+-]+)*$", var.stop_schedule.time_zone))
+    error_message = "stop_schedule.time_zone must be a name of the IANA time zone database, such as Europe/Amsterdam."
+  }
+}

@@ -1,0 +1,62 @@
+# Deployers apply the roots `homes` and `fleet` and push images. They cannot give themselves or others any further role;
+# that, and with it a change of this file, takes an owner of the project.
+
+locals {
+  deployer_roles = toset([
+    "roles/compute.instanceAdmin.v1",
+    "roles/compute.networkAdmin",
+    "roles/compute.securityAdmin",
+    "roles/iam.serviceAccountAdmin",
+    "roles/iam.serviceAccountUser",
+    "roles/iap.admin",
+    "roles/secretmanager.admin",
+    "roles/servicemanagement.admin",
+    "roles/serviceusage.serviceUsageAdmin",
+  ])
+
+  # What the root `fleet` grants on the project.
+  grantable_roles = [
+    "roles/compute.osAdminLogin",
+    "roles/logging.logWriter",
+    "roles/monitoring.metricWriter",
+  ]
+}
+
+resource "google_project_iam_member" "deployers" {
+  # checkov:skip=CKV_GCP_41: A deployer attaches each workspace's own service account to its machine; they are made later, by the root `fleet`.
+  # checkov:skip=CKV_GCP_49: A deployer makes and removes the workspaces' service accounts, which are all the project has of ours.
+  for_each = {
+    for pair in setproduct(var.deployers, local.deployer_roles) : "${pair[0]} ${pair[1]}" => { member = pair[0], role = pair[1] }
+  }
+
+  project = local.project
+  role    = each.value.role
+  member  = each.value.member
+}
+
+resource "google_project_iam_member" "deployers_grant" {
+  for_each = toset(var.deployers)
+
+  project = local.project
+  role    = "roles/resourcemanager.projectIamAdmin"
+  member  = each.key
+
+  # https://cloud.google.com/iam/docs/setting-limits-on-granting-roles
+  condition {
+    title       = "only-roles-of-workspaces"
+    description = "Grants and revokes the roles of machines and their owners, and no other."
+    expression  = "api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly([${join(", ", [for role in local.grantable_roles : "'${role}'"])}])"
+  }
+}
+
+resource "google_storage_bucket_iam_member" "deployers" {
+  for_each = {
+    for pair in setproduct(var.deployers, keys(var.bucket_names)) : "${pair[0]} ${pair[1]}" => { member = pair[0], bucket = pair[1] }
+  }
+
+  bucket = var.bucket_names[each.value.bucket]
+  role   = "roles/storage.admin"
+  member = each.value.member
+
+  depends_on = [google_storage_bucket.workspaces]
+}
