@@ -230,8 +230,7 @@ impl Client {
                         }));
                     let reply = self.call(&insert)?;
                     // 409: another run was first, and its image is as good as ours.
-                    if reply.status != 409
-                        && let Err(error) = self.finish(project, reply, &doing)
+                    if let Err(error) = self.finish(project, reply, &doing)
                         && error.status != Some(409)
                     {
                         self.discard_failed(project, &new.name);

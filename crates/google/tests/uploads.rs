@@ -66,6 +66,7 @@ fn a_killed_upload_sends_again_only_what_did_not_arrive() {
     wait_until("a session is kept", arriving);
     // A third of the second that the upload takes: the kill hits the middle of the body.
     std::thread::sleep(Duration::from_millis(350));
+    assert!(first.try_wait().unwrap().is_none());
     first.kill().unwrap();
     first.wait().unwrap();
     let mode = session_of(&file).metadata().unwrap().permissions().mode();
@@ -74,8 +75,6 @@ fn a_killed_upload_sends_again_only_what_did_not_arrive() {
     assert!(upload().status().unwrap().success());
 
     let sent = lab.bytes_sent();
-    let puts = lab.sim.log().into_iter().filter(|e| e.method == "PUT");
-    assert_eq!(puts.count(), 3, "one cut, one question, one for the rest");
     assert!(sent <= (16 << 20) + (256 << 10), "{sent}");
     lab.assert_only_object_is(&file);
     assert!(!session_of(&file).exists());
