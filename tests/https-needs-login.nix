@@ -28,6 +28,7 @@ in
       imports = [
         modules.gateway
         modules.ide
+        ./refusing-firewall.nix
       ];
       workspace = {
         name = "alice";

@@ -10,6 +10,7 @@
       imports = [
         modules.gateway
         modules.ide
+        ./refusing-firewall.nix
       ];
       workspace = {
         name = "alice";
