@@ -10,6 +10,7 @@ data "google_project" "this" {
 # Compute Engine stops the machines by an account of its own, which may do that only if told so.
 # https://cloud.google.com/compute/docs/instances/schedule-instance-start-stop#service_agent_required_roles
 resource "google_project_iam_member" "compute_engine" {
+  # checkov:skip=CKV_GCP_42: The account is Google's own, and this is the role that Google documents for it.
   count = var.stop_schedule == null ? 0 : 1
 
   project = local.project

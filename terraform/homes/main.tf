@@ -45,6 +45,9 @@ resource "google_compute_disk" "homes" {
     retired   = tostring(each.value.retired)
   }
 
+  # prevent_destroy goes when the resource is taken out of the code; this stays in the state.
+  deletion_policy = "PREVENT"
+
   lifecycle {
     prevent_destroy = true
   }
