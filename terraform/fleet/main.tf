@@ -44,10 +44,11 @@ resource "google_compute_instance" "workspaces" {
     device_name = "boot"
 
     initialize_params {
-      image  = var.images[each.key]
-      size   = each.value.boot_disk_gb
-      type   = module.disk_type.by_machine_type[each.value.machine_type]
-      labels = local.labels[each.key]
+      image = var.images[each.key]
+      size  = each.value.boot_disk_gb
+      type  = module.disk_type.by_machine_type[each.value.machine_type]
+      # Another label would be another machine, so not the owner, who may change.
+      labels = { workspace = each.key }
     }
   }
 

@@ -141,7 +141,7 @@ pub struct BucketArg {
 pub struct TestArgs {
     /// Run this lane and no other; may be given several times.
     ///
-    /// Machines of the lane vm need KVM or patience, so it only runs when it is named. Default: rust and nix.
+    /// Machines of the lane vm need KVM or patience, so it only runs when it is named. Default: all others.
     #[arg(long = "lane", value_name = "LANE")]
     pub lanes: Vec<LaneChoice>,
 
@@ -159,6 +159,8 @@ pub enum LaneChoice {
     Rust,
     /// nix flake check: hosts, modules, formatting and the container tests.
     Nix,
+    /// Formatting, validity and tests of the terraform roots; tflint and checkov where they are installed.
+    Terraform,
     /// The tests in virtual machines, one after another.
     Vm,
     /// Every lane.

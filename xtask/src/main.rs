@@ -4,6 +4,7 @@ mod cli;
 mod cloud;
 mod error;
 mod fleet;
+mod lanes;
 mod output;
 mod process;
 mod project;

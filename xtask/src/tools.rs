@@ -70,6 +70,20 @@ pub const NIX: Tool = Tool {
     ],
 };
 
+/// Makes what the fleet needs in Google Cloud.
+pub const TERRAFORM: Tool = Tool {
+    name: "tofu or terraform",
+    programs: &["tofu", "terraform"],
+    required: false,
+    why: "makes what the fleet needs in Google Cloud",
+    at_least: (1, 9),
+    mends: [
+        "curl -fsSL https://get.opentofu.org/install-opentofu.sh | sh -s -- --install-method deb",
+        "nix-env -iA nixos.opentofu",
+        "brew install opentofu",
+    ],
+};
+
 /// Every program, in the order in which they are shown.
 pub const TOOLS: [Tool; 5] = [
     Tool {
@@ -97,18 +111,7 @@ pub const TOOLS: [Tool; 5] = [
         ],
     },
     NIX,
-    Tool {
-        name: "tofu or terraform",
-        programs: &["tofu", "terraform"],
-        required: false,
-        why: "makes what the fleet needs in Google Cloud",
-        at_least: (1, 9),
-        mends: [
-            "curl -fsSL https://get.opentofu.org/install-opentofu.sh | sh -s -- --install-method deb",
-            "nix-env -iA nixos.opentofu",
-            "brew install opentofu",
-        ],
-    },
+    TERRAFORM,
     Tool {
         name: "gcloud",
         programs: &["gcloud"],

@@ -17,6 +17,20 @@ fn world() -> World {
     world
 }
 
+/// A terraform, the linters, and what its lane copies with.
+fn with_terraform(init: &str) -> World {
+    let world = world();
+    std::fs::create_dir_all(world.path("repo/terraform/foundation")).unwrap();
+    std::fs::write(world.path("repo/terraform/foundation/terraform.tf"), "").unwrap();
+    let script =
+        format!(r#"case "$*" in --version) echo Terraform v1.11.4 ;; *init*) {init} ;; esac"#);
+    world.program("terraform", &script);
+    for program in ["rm", "mkdir", "cp", "tflint"] {
+        world.program(program, "");
+    }
+    world
+}
+
 fn cargo_calls() -> Vec<String> {
     [
         "cargo fmt --check",
@@ -52,15 +66,19 @@ fn row(table: &str, lane: &str) -> String {
 }
 
 #[test]
-fn rust_and_nix_run_by_default_and_the_table_says_why_vm_does_not() {
+fn the_table_says_why_a_lane_does_not_run() {
     let world = world();
     let done = world.xtask(&["test"]);
     assert!(done.status.success(), "{}", stderr(&done));
     let text = stdout(&done);
     assert_eq!(row(&text, "rust"), "rust passed T");
     assert_eq!(row(&text, "nix"), "nix passed T");
+    assert_eq!(
+        row(&text, "terraform"),
+        "terraform skipped - no tofu or terraform on this machine: cargo xtask doctor"
+    );
     assert_eq!(row(&text, "vm"), "vm skipped - not asked for: --lane vm");
-    assert_eq!(text.lines().last(), Some("2 passed, 0 failed, 1 skipped"));
+    assert_eq!(text.lines().last(), Some("2 passed, 0 failed, 2 skipped"));
     assert!(!text.contains("from cargo"), "stdout is for the result");
     assert!(stderr(&done).contains("from cargo"));
     let mut calls = cargo_calls();
@@ -79,7 +97,7 @@ fn a_lane_without_its_program_is_skipped_with_the_reason() {
         row(&text, "nix"),
         "nix skipped - no nix on this machine: cargo xtask doctor"
     );
-    assert_eq!(text.lines().last(), Some("1 passed, 0 failed, 2 skipped"));
+    assert_eq!(text.lines().last(), Some("1 passed, 0 failed, 3 skipped"));
 }
 
 #[test]
@@ -90,7 +108,7 @@ fn a_required_lane_may_not_be_skipped() {
     assert_eq!(done.status.code(), Some(1));
     let text = stdout(&done);
     assert!(row(&text, "nix").starts_with("nix failed - required, but no nix on this machine"));
-    assert_eq!(text.lines().last(), Some("1 passed, 1 failed, 1 skipped"));
+    assert_eq!(text.lines().last(), Some("1 passed, 1 failed, 2 skipped"));
 }
 
 #[test]
@@ -100,7 +118,7 @@ fn requiring_a_lane_runs_it() {
     assert!(done.status.success());
     assert_eq!(
         stdout(&done).lines().last(),
-        Some("2 passed, 0 failed, 1 skipped")
+        Some("2 passed, 0 failed, 2 skipped")
     );
 }
 
@@ -115,7 +133,7 @@ fn every_command_of_every_lane_runs_even_after_a_failure() {
         row(&text, "rust"),
         "rust failed T cargo fmt --check ended with exit status: 1"
     );
-    assert_eq!(text.lines().last(), Some("1 passed, 1 failed, 1 skipped"));
+    assert_eq!(text.lines().last(), Some("1 passed, 1 failed, 2 skipped"));
     assert!(stderr(&done).contains("cargo xtask test --lane rust"));
     let mut calls = cargo_calls();
     calls.push(nix_call());
@@ -130,7 +148,7 @@ fn vm_tests_are_listed_by_nix_and_run_one_after_another() {
     assert!(done.status.success(), "{}", stderr(&done));
     assert_eq!(
         stdout(&done).lines().last(),
-        Some("1 passed, 0 failed, 2 skipped")
+        Some("1 passed, 0 failed, 3 skipped")
     );
     assert_eq!(world.calls(), vm_calls());
 
@@ -147,11 +165,43 @@ fn vm_tests_are_listed_by_nix_and_run_one_after_another() {
 #[test]
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 fn lane_all_is_every_lane() {
-    let done = world().xtask(&["test", "--lane", "all"]);
+    let done = with_terraform("true").xtask(&["test", "--lane", "all"]);
     assert_eq!(
         stdout(&done).lines().last(),
-        Some("3 passed, 0 failed, 0 skipped")
+        Some("4 passed, 0 failed, 0 skipped")
     );
+}
+
+#[test]
+fn terraform_runs_by_default_where_its_provider_can_be_had() {
+    let world = with_terraform("true");
+    let done = world.xtask(&["test"]);
+    assert!(done.status.success(), "{}", stderr(&done));
+    assert_eq!(row(&stdout(&done), "terraform"), "terraform passed T");
+    let calls = world.calls();
+    assert!(calls.contains(&"terraform -chdir=target/terraform/test/fleet test".to_owned()));
+    assert!(calls.contains(&"tflint --chdir=terraform --recursive".to_owned()));
+}
+
+#[test]
+fn terraform_is_skipped_where_no_registry_answers() {
+    let world = with_terraform("echo 'could not connect to registry.terraform.io' >&2; exit 1");
+    let done = world.xtask(&["test", "--lane", "terraform"]);
+    assert!(done.status.success(), "{}", stderr(&done));
+    assert_eq!(
+        row(&stdout(&done), "terraform"),
+        "terraform skipped - the provider hashicorp/google cannot be had: its registry does not answer"
+    );
+    let done = world.xtask(&["test", "--lane", "terraform", "--require", "terraform"]);
+    assert_eq!(done.status.code(), Some(1));
+}
+
+#[test]
+fn terraform_fails_where_init_fails_otherwise() {
+    let world = with_terraform("echo 'no available releases match' >&2; exit 1");
+    let done = world.xtask(&["test", "--lane", "terraform"]);
+    assert_eq!(done.status.code(), Some(1));
+    assert!(row(&stdout(&done), "terraform").contains("init -backend=false"));
 }
 
 #[test]
@@ -171,7 +221,7 @@ fn json_is_one_object() {
 #[test]
 fn dry_run_prints_the_commands_and_runs_none() {
     let world = world();
-    let done = world.xtask(&["test", "--dry-run"]);
+    let done = world.xtask(&["test", "--dry-run", "--lane", "rust", "--lane", "nix"]);
     let nix =
         "nix flake check --extra-experimental-features 'nix-command flakes' --print-build-logs";
     assert_eq!(

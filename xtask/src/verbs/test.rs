@@ -13,6 +13,7 @@ use crate::{
     argv,
     cli::{Cli, LaneChoice, TestArgs},
     error::Kind,
+    lanes::terraform,
     output::{self, table},
     process::{self, Argv},
     project,
@@ -24,10 +25,8 @@ struct Lane {
     choice: LaneChoice,
     /// Whether it runs when no lane is named.
     by_default: bool,
-    /// The program without which it is skipped.
-    program: &'static str,
-    /// Whether its tests run on x86-64 Linux only.
-    linux_only: bool,
+    /// Why it has to be skipped in this repository on this machine.
+    hindrance: fn(&Path) -> Option<String>,
     steps: Steps,
 }
 
@@ -39,34 +38,57 @@ enum Steps {
     Listed(fn() -> Argv, fn(&str) -> Argv),
 }
 
-const LANES: [Lane; 3] = [
+const LANES: [Lane; 4] = [
     Lane {
         name: "rust",
         choice: LaneChoice::Rust,
         by_default: true,
-        program: "cargo",
-        linux_only: false,
+        hindrance: |_| absent("cargo"),
         steps: Steps::Known(cargo_commands),
     },
     Lane {
         name: "nix",
         choice: LaneChoice::Nix,
         by_default: true,
-        program: "nix",
-        linux_only: false,
+        hindrance: no_nix,
         steps: Steps::Known(|| vec![nix(&["flake", "check"], &["--print-build-logs"])]),
+    },
+    Lane {
+        name: "terraform",
+        choice: LaneChoice::Terraform,
+        by_default: true,
+        hindrance: terraform::hindrance,
+        steps: Steps::Known(terraform::commands),
     },
     Lane {
         name: "vm",
         choice: LaneChoice::Vm,
         by_default: false,
-        program: "nix",
-        linux_only: true,
+        hindrance: no_vm,
         steps: Steps::Listed(list_vm_tests, run_vm_test),
     },
 ];
 
 const VM_TESTS: &str = ".#legacyPackages.x86_64-linux.vmTests";
+
+fn absent(program: &str) -> Option<String> {
+    let found = which::which(program).is_ok();
+    (!found).then(|| format!("no {program} on this machine: cargo xtask doctor"))
+}
+
+fn no_nix(root: &Path) -> Option<String> {
+    absent("nix").or_else(|| {
+        let found = root.join("flake.nix").is_file();
+        (!found).then(|| "no flake.nix beside the fleet file".to_owned())
+    })
+}
+
+fn no_vm(root: &Path) -> Option<String> {
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        return Some("this is not x86-64 Linux".to_owned());
+    }
+    no_nix(root)
+}
 
 fn cargo_commands() -> Vec<Argv> {
     vec![
@@ -197,7 +219,7 @@ impl Lane {
             let reason = format!("not asked for: --lane {}", self.name);
             return outcome(Verdict::Skipped, None, Some(reason));
         }
-        if let Some(reason) = self.cannot_run(root) {
+        if let Some(reason) = (self.hindrance)(root) {
             return if self.named_in(&args.required) {
                 outcome(
                     Verdict::Failed,
@@ -217,22 +239,6 @@ impl Lane {
         } else {
             outcome(Verdict::Failed, time, Some(failures.join("; ")))
         }
-    }
-
-    /// Why this lane has to be skipped here.
-    fn cannot_run(&self, root: &Path) -> Option<String> {
-        let x86_64_linux = cfg!(all(target_os = "linux", target_arch = "x86_64"));
-        if self.linux_only && !x86_64_linux {
-            return Some("this is not x86-64 Linux".to_owned());
-        }
-        if which::which(self.program).is_err() {
-            let program = self.program;
-            return Some(format!("no {program} on this machine: cargo xtask doctor"));
-        }
-        if self.program == "nix" && !root.join("flake.nix").is_file() {
-            return Some("no flake.nix beside the fleet file".to_owned());
-        }
-        None
     }
 
     fn failures(&self, root: &Path) -> Vec<String> {

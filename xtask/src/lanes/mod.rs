@@ -1,0 +1,3 @@
+//! The lanes of `test` that take more than a list of commands.
+
+pub mod terraform;
