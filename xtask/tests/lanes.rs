@@ -179,7 +179,9 @@ fn terraform_runs_by_default_where_its_provider_can_be_had() {
     assert!(done.status.success(), "{}", stderr(&done));
     assert_eq!(row(&stdout(&done), "terraform"), "terraform passed T");
     let calls = world.calls();
-    assert!(calls.contains(&"terraform -chdir=target/terraform/test/fleet test".to_owned()));
+    assert!(
+        calls.contains(&"terraform -chdir=target/terraform/test/fleet test -no-color".to_owned())
+    );
     assert!(calls.contains(&"tflint --chdir=terraform --recursive".to_owned()));
 }
 
@@ -201,7 +203,7 @@ fn terraform_fails_where_init_fails_otherwise() {
     let world = with_terraform("echo 'no available releases match' >&2; exit 1");
     let done = world.xtask(&["test", "--lane", "terraform"]);
     assert_eq!(done.status.code(), Some(1));
-    assert!(row(&stdout(&done), "terraform").contains("init -backend=false"));
+    assert!(row(&stdout(&done), "terraform").contains("init -no-color"));
 }
 
 #[test]

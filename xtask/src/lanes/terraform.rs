@@ -56,7 +56,6 @@ fn init_error(root: &Path, program: &OsString) -> Option<String> {
     let _ = fs::remove_file(folder.join(".terraform.lock.hcl"));
     let mut command = argv![program, chdir(&folder.to_string_lossy())];
     command.extend(init());
-    command.push("-no-color".into());
     let output = process::probe(&command).ok()?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     (!output.status.success()).then_some(text)
@@ -67,7 +66,7 @@ fn chdir(folder: &str) -> OsString {
 }
 
 fn init() -> Argv {
-    argv!["init", "-backend=false", "-input=false"]
+    argv!["init", "-no-color", "-backend=false", "-input=false"]
 }
 
 /// Its commands.
@@ -88,7 +87,11 @@ fn commands_of(program: &OsString, tflint: bool, checkov: bool) -> Vec<Argv> {
         argv!["cp", "-R", "terraform", COPY],
     ];
     for root in ROOTS {
-        for words in [init(), argv!["validate"], argv!["test"]] {
+        for words in [
+            init(),
+            argv!["validate", "-no-color"],
+            argv!["test", "-no-color"],
+        ] {
             let mut command = argv![program, chdir(&format!("{COPY}/{root}"))];
             command.extend(words);
             commands.push(command);
@@ -150,15 +153,15 @@ mod tests {
             "rm -rf target/terraform/test",
             "mkdir -p target/terraform",
             "cp -R terraform target/terraform/test",
-            "tofu -chdir=target/terraform/test/foundation init -backend=false -input=false",
-            "tofu -chdir=target/terraform/test/foundation validate",
-            "tofu -chdir=target/terraform/test/foundation test",
-            "tofu -chdir=target/terraform/test/homes init -backend=false -input=false",
-            "tofu -chdir=target/terraform/test/homes validate",
-            "tofu -chdir=target/terraform/test/homes test",
-            "tofu -chdir=target/terraform/test/fleet init -backend=false -input=false",
-            "tofu -chdir=target/terraform/test/fleet validate",
-            "tofu -chdir=target/terraform/test/fleet test",
+            "tofu -chdir=target/terraform/test/foundation init -no-color -backend=false -input=false",
+            "tofu -chdir=target/terraform/test/foundation validate -no-color",
+            "tofu -chdir=target/terraform/test/foundation test -no-color",
+            "tofu -chdir=target/terraform/test/homes init -no-color -backend=false -input=false",
+            "tofu -chdir=target/terraform/test/homes validate -no-color",
+            "tofu -chdir=target/terraform/test/homes test -no-color",
+            "tofu -chdir=target/terraform/test/fleet init -no-color -backend=false -input=false",
+            "tofu -chdir=target/terraform/test/fleet validate -no-color",
+            "tofu -chdir=target/terraform/test/fleet test -no-color",
             "cargo test --package xtask --test terraform_plans -- --ignored",
         ];
         assert_eq!(lines(false, false), without);
