@@ -8,6 +8,11 @@ resource "google_compute_address" "workspaces" {
   address_type = "EXTERNAL"
   network_tier = "PREMIUM"
   labels       = local.labels[each.key]
+
+  lifecycle {
+    # When a fleet turns private, its machines give up their addresses first.
+    create_before_destroy = true
+  }
 }
 
 resource "google_endpoints_service" "workspaces" {

@@ -21,7 +21,8 @@ resource "google_project_iam_member" "compute_engine" {
 resource "google_compute_resource_policy" "stop" {
   count = var.stop_schedule == null ? 0 : 1
 
-  name        = "workspaces-stop"
+  # A policy cannot be changed, and not be deleted while machines have it: they are given the next one first.
+  name        = "workspaces-stop-${substr(sha256(jsonencode(var.stop_schedule)), 0, 6)}"
   region      = var.fleet.google.region
   description = "Stops all workspaces."
 
@@ -34,4 +35,8 @@ resource "google_compute_resource_policy" "stop" {
   }
 
   depends_on = [google_project_iam_member.compute_engine]
+
+  lifecycle {
+    create_before_destroy = true
+  }
 }
