@@ -229,13 +229,17 @@ fn objects(cloud: &Client, verb: Objects) -> Result<()> {
                 upload = upload.with_session(session);
             }
             let mut meter = Meter::new("uploading");
-            print(&cloud.upload(&upload, &mut |done, total| meter.update(done, total))?);
+            let object = cloud.upload(&upload, &mut |done, total| meter.update(done, total));
+            drop(meter);
+            print(&object?);
         }
         Objects::Stat { at } => print(&cloud.object(&at)?),
         Objects::List { under } => print(&cloud.objects(&under)?),
         Objects::Download { from, to } => {
             let mut meter = Meter::new("downloading");
-            print(&cloud.download(&from, &to, &mut |done, total| meter.update(done, total))?);
+            let object = cloud.download(&from, &to, &mut |done, total| meter.update(done, total));
+            drop(meter);
+            print(&object?);
         }
         Objects::Compose { to, sources } => print(&cloud.compose(&sources, &to)?),
         Objects::Delete { at } => {

@@ -113,8 +113,8 @@ impl Upload {
                 .truncate(true)
                 .mode(0o600)
                 .open(&beside)?;
+            // Not synced: that may wait for gigabytes of others, and what a power cut spoils is begun anew.
             file.write_all(&serde_json::to_vec(session)?)?;
-            file.sync_all()?;
             std::fs::rename(&beside, &self.session)
         };
         write().map_err(|cause| Error::file(&self.session, cause))
