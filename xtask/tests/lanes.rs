@@ -182,7 +182,7 @@ fn terraform_runs_by_default_where_its_provider_can_be_had() {
     assert!(
         calls.contains(&"terraform -chdir=target/terraform/test/fleet test -no-color".to_owned())
     );
-    assert!(calls.contains(&"tflint --chdir=terraform --recursive".to_owned()));
+    assert!(calls.contains(&"tflint --chdir=terraform/fleet --config=../.tflint.hcl".to_owned()));
 }
 
 #[test]

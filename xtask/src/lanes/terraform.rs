@@ -108,7 +108,17 @@ fn commands_of(program: &OsString, tflint: bool, checkov: bool) -> Vec<Argv> {
         "--ignored"
     ]);
     if tflint {
-        commands.push(argv!["tflint", "--chdir=terraform", "--recursive"]);
+        // Its --recursive takes the configuration of each folder, and there is none.
+        for (folder, up) in [("modules/disk-type", "../..")]
+            .into_iter()
+            .chain(ROOTS.map(|root| (root, "..")))
+        {
+            commands.push(argv![
+                "tflint",
+                format!("--chdir=terraform/{folder}"),
+                format!("--config={up}/.tflint.hcl")
+            ]);
+        }
     }
     if checkov {
         commands.push(argv![
@@ -166,7 +176,12 @@ mod tests {
         ];
         assert_eq!(lines(false, false), without);
         let mut with = without.to_vec();
-        with.push("tflint --chdir=terraform --recursive");
+        with.extend([
+            "tflint --chdir=terraform/modules/disk-type --config=../../.tflint.hcl",
+            "tflint --chdir=terraform/foundation --config=../.tflint.hcl",
+            "tflint --chdir=terraform/homes --config=../.tflint.hcl",
+            "tflint --chdir=terraform/fleet --config=../.tflint.hcl",
+        ]);
         with.push(
             "checkov --directory terraform --framework terraform --skip-download --compact --quiet",
         );
