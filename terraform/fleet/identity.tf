@@ -7,6 +7,11 @@ locals {
     "roles/monitoring.metricWriter",
   ])
 
+  # As Google forms them. Known before the accounts exist, so that a plan shows who is given what.
+  emails = {
+    for name, account in google_service_account.workspaces : name => "${account.account_id}@${local.project}.iam.gserviceaccount.com"
+  }
+
   # The one secret that a machine reads. None for private workspaces, where IAM decides who gets in.
   secret_suffix = { password = "password", google = "oauth-client" }
 }
@@ -26,7 +31,7 @@ resource "google_project_iam_member" "machines" {
 
   project = local.project
   role    = each.value.role
-  member  = google_service_account.workspaces[each.value.name].member
+  member  = "serviceAccount:${local.emails[each.value.name]}"
 }
 
 resource "google_storage_bucket_iam_member" "cache" {
@@ -34,7 +39,7 @@ resource "google_storage_bucket_iam_member" "cache" {
 
   bucket = var.buckets.cache
   role   = "roles/storage.objectViewer"
-  member = google_service_account.workspaces[each.key].member
+  member = "serviceAccount:${local.emails[each.key]}"
 }
 
 # Containers only: xtask writes the versions through the API, so that no secret is in a state or a plan.
@@ -54,7 +59,7 @@ resource "google_secret_manager_secret_iam_member" "logins" {
 
   secret_id = google_secret_manager_secret.logins[each.key].id
   role      = "roles/secretmanager.secretAccessor"
-  member    = google_service_account.workspaces[each.key].member
+  member    = "serviceAccount:${local.emails[each.key]}"
 }
 
 # The owner's ways in beside the browser: IAP's tunnel to this one machine, and a login on it as root.
@@ -86,7 +91,7 @@ resource "google_project_iam_member" "owners" {
 resource "google_service_account_iam_member" "owners" {
   for_each = local.workspaces
 
-  service_account_id = google_service_account.workspaces[each.key].name
+  service_account_id = "projects/${local.project}/serviceAccounts/${local.emails[each.key]}"
   role               = "roles/iam.serviceAccountUser"
   member             = "user:${each.value.owner}"
 }

@@ -95,7 +95,7 @@ resource "google_compute_instance" "workspaces" {
   }
 
   service_account {
-    email = google_service_account.workspaces[each.key].email
+    email = local.emails[each.key]
     # What the machine may do is IAM's to say; scopes are the older way.
     scopes = ["cloud-platform"]
   }

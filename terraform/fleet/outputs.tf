@@ -6,7 +6,7 @@ output "workspaces" {
       address         = try(google_compute_address.workspaces[name].address, null)
       url             = local.is_public ? "https://${local.workspaces[name].domain}" : null
       private_address = instance.network_interface[0].network_ip
-      service_account = google_service_account.workspaces[name].email
+      service_account = local.emails[name]
       secret          = try(google_secret_manager_secret.logins[name].secret_id, null)
     }
   }

@@ -1,12 +1,6 @@
 # How machines are made, and what of them terraform leaves to others.
 
-mock_provider "google" {
-  mock_resource "google_service_account" {
-    defaults = {
-      member = "serviceAccount:machine@acme-data-science.iam.gserviceaccount.com"
-    }
-  }
-}
+mock_provider "google" {}
 
 variables {
   fleet = {

@@ -1,12 +1,6 @@
 # A public fleet.
 
-mock_provider "google" {
-  mock_resource "google_service_account" {
-    defaults = {
-      member = "serviceAccount:machine@acme-data-science.iam.gserviceaccount.com"
-    }
-  }
-}
+mock_provider "google" {}
 
 variables {
   fleet = {

@@ -2,24 +2,6 @@
 
 mock_provider "google" {}
 
-override_resource {
-  target = google_service_account.workspaces["alice"]
-  values = {
-    name   = "projects/acme-data-science/serviceAccounts/workspace-alice@acme-data-science.iam.gserviceaccount.com"
-    email  = "workspace-alice@acme-data-science.iam.gserviceaccount.com"
-    member = "serviceAccount:workspace-alice@acme-data-science.iam.gserviceaccount.com"
-  }
-}
-
-override_resource {
-  target = google_service_account.workspaces["bob"]
-  values = {
-    name   = "projects/acme-data-science/serviceAccounts/workspace-bob@acme-data-science.iam.gserviceaccount.com"
-    email  = "workspace-bob@acme-data-science.iam.gserviceaccount.com"
-    member = "serviceAccount:workspace-bob@acme-data-science.iam.gserviceaccount.com"
-  }
-}
-
 variables {
   fleet = {
     google = { project = "acme-data-science", region = "europe-west4" }
@@ -56,34 +38,39 @@ variables {
   buckets = { cache = "acme-cache" }
 }
 
-# Applied, because accounts have no member before.
+# Applied, because a secret has no id before.
 run "a_machine_has_exactly_the_listed_roles" {
   assert {
-    condition = toset([for grant in google_project_iam_member.machines : "${grant.member} ${grant.role}"]) == toset(flatten([
-      for account in google_service_account.workspaces : ["${account.member} roles/logging.logWriter", "${account.member} roles/monitoring.metricWriter"]
-    ]))
+    condition = toset([for grant in google_project_iam_member.machines : "${grant.member} ${grant.role}"]) == toset([
+      "serviceAccount:workspace-alice@acme-data-science.iam.gserviceaccount.com roles/logging.logWriter",
+      "serviceAccount:workspace-alice@acme-data-science.iam.gserviceaccount.com roles/monitoring.metricWriter",
+      "serviceAccount:workspace-bob@acme-data-science.iam.gserviceaccount.com roles/logging.logWriter",
+      "serviceAccount:workspace-bob@acme-data-science.iam.gserviceaccount.com roles/monitoring.metricWriter",
+    ])
     error_message = "on the project, a machine may do something else than write logs and metrics"
   }
 
   assert {
-    condition     = toset([for grant in google_storage_bucket_iam_member.cache : "${grant.member} ${grant.role} ${grant.bucket}"]) == toset([for account in google_service_account.workspaces : "${account.member} roles/storage.objectViewer acme-cache"])
+    condition = toset([for grant in google_storage_bucket_iam_member.cache : "${grant.member} ${grant.role} ${grant.bucket}"]) == toset([
+      "serviceAccount:workspace-alice@acme-data-science.iam.gserviceaccount.com roles/storage.objectViewer acme-cache",
+      "serviceAccount:workspace-bob@acme-data-science.iam.gserviceaccount.com roles/storage.objectViewer acme-cache",
+    ])
     error_message = "on buckets, a machine may do something else than read the cache"
   }
 
   assert {
-    condition = { for name, grant in google_secret_manager_secret_iam_member.logins : name => "${grant.member} ${grant.role} ${grant.secret_id}" } == {
-      for name, account in google_service_account.workspaces : name => "${account.member} roles/secretmanager.secretAccessor ${google_secret_manager_secret.logins[name].id}"
+    condition = { for grant in google_secret_manager_secret_iam_member.logins : "${grant.member} ${grant.role}" => grant.secret_id } == {
+      "serviceAccount:workspace-alice@acme-data-science.iam.gserviceaccount.com roles/secretmanager.secretAccessor" = google_secret_manager_secret.logins["alice"].id
+      "serviceAccount:workspace-bob@acme-data-science.iam.gserviceaccount.com roles/secretmanager.secretAccessor"   = google_secret_manager_secret.logins["bob"].id
     }
     error_message = "a machine does not read its own secret, and that alone"
   }
 
   assert {
-    condition     = length(distinct([for account in google_service_account.workspaces : account.account_id])) == 2
-    error_message = "two machines share an account"
-  }
-
-  assert {
-    condition     = { for name, machine in google_compute_instance.workspaces : name => machine.service_account[0].email } == { for name, account in google_service_account.workspaces : name => account.email }
+    condition = { for name, machine in google_compute_instance.workspaces : name => machine.service_account[0].email } == {
+      alice = "workspace-alice@acme-data-science.iam.gserviceaccount.com"
+      bob   = "workspace-bob@acme-data-science.iam.gserviceaccount.com"
+    }
     error_message = "a machine does not run as its own account"
   }
 }
@@ -104,8 +91,8 @@ run "an_owner_has_exactly_the_listed_roles" {
 
   assert {
     condition = { for name, grant in google_service_account_iam_member.owners : "${grant.member} ${grant.role}" => grant.service_account_id } == {
-      "user:alice@acme.example roles/iam.serviceAccountUser" = google_service_account.workspaces["alice"].name
-      "user:bob@acme.example roles/iam.serviceAccountUser"   = google_service_account.workspaces["bob"].name
+      "user:alice@acme.example roles/iam.serviceAccountUser" = "projects/acme-data-science/serviceAccounts/workspace-alice@acme-data-science.iam.gserviceaccount.com"
+      "user:bob@acme.example roles/iam.serviceAccountUser"   = "projects/acme-data-science/serviceAccounts/workspace-bob@acme-data-science.iam.gserviceaccount.com"
     }
     error_message = "an owner may use another account than their machine's"
   }
