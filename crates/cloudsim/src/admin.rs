@@ -3,6 +3,7 @@
 use crate::error::{ApiError, Result};
 use crate::fault::Plan;
 use crate::http::{Call, Reply, json};
+use crate::settings::Settings;
 use crate::storage;
 use serde_json::json;
 
@@ -24,10 +25,19 @@ pub async fn call(call: &mut Call, path: &[&str]) -> Result<Reply> {
             *world.faults.lock().expect("no panic while held") = plan;
             Ok(json(&json!({})))
         }
+        ("PUT", ["settings"]) => {
+            let body = call.json().await?;
+            let settings: Settings = serde_json::from_value(body.into())
+                .map_err(|e| ApiError::invalid(e.to_string()))?;
+            *world.settings() = settings;
+            Ok(json(&json!({})))
+        }
         ("POST", ["reset"]) => {
             world.store().clear()?;
             world.log.clear();
             *world.faults.lock().expect("no panic while held") = Plan::default();
+            *world.settings() = Settings::default();
+            world.rates.lock().expect("no panic while held").clear();
             world.uploads.lock().expect("no panic while held").clear();
             storage::remove_orphans(&world.store(), &world.objects)?;
             Ok(json(&json!({})))

@@ -1,7 +1,7 @@
 //! Google's error shape.
 
 use crate::http::{Reply, json_with};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt::{self, Display};
 
 /// A refusal as Google words it: a status, a reason for programs and a message for people.
@@ -13,6 +13,8 @@ pub struct ApiError {
     pub reason: &'static str,
     /// One sentence.
     pub message: String,
+    /// Entries of `details`, for programs that know them.
+    pub details: Vec<Value>,
 }
 
 /// What a handler returns.
@@ -24,7 +26,24 @@ impl ApiError {
             status,
             reason,
             message: message.into(),
+            details: Vec::new(),
         }
+    }
+
+    /// Adds a `google.rpc.ErrorInfo`.
+    pub fn with_info(mut self, reason: &str, metadata: Value) -> Self {
+        self.details.push(json!({
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": reason,
+            "domain": "googleapis.com",
+            "metadata": metadata,
+        }));
+        self
+    }
+
+    /// Right in itself, but not in the state that the resource is in.
+    pub fn failed_precondition(message: impl Into<String>) -> Self {
+        Self::new(400, "failedPrecondition", message)
     }
 
     pub fn invalid(message: impl Into<String>) -> Self {
@@ -63,6 +82,8 @@ impl ApiError {
     pub fn reply(&self) -> Reply {
         // The canonical code of google.rpc.Code that goes with the status.
         let canonical = match self.status {
+            400 if self.reason == "failedPrecondition" => "FAILED_PRECONDITION",
+            409 if self.reason == "aborted" => "ABORTED",
             400 => "INVALID_ARGUMENT",
             401 => "UNAUTHENTICATED",
             403 => "PERMISSION_DENIED",
@@ -73,15 +94,16 @@ impl ApiError {
             503 => "UNAVAILABLE",
             _ => "UNKNOWN",
         };
-        let mut reply = json_with(
-            self.status,
-            &json!({"error": {
-                "code": self.status,
-                "message": self.message,
-                "errors": [{"message": self.message, "domain": "global", "reason": self.reason}],
-                "status": canonical,
-            }}),
-        );
+        let mut error = json!({
+            "code": self.status,
+            "message": self.message,
+            "errors": [{"message": self.message, "domain": "global", "reason": self.reason}],
+            "status": canonical,
+        });
+        if !self.details.is_empty() {
+            error["details"] = self.details.clone().into();
+        }
+        let mut reply = json_with(self.status, &json!({"error": error}));
         if self.status == 401 {
             let challenge =
                 "Bearer realm=\"https://accounts.google.com/\", error=\"invalid_token\"";

@@ -184,6 +184,46 @@ pub fn merge(target: &mut Map<String, Value>, patch: Map<String, Value>) {
     }
 }
 
+/// Sets the fields that a comma-separated mask names; of `fields`, the only ones that may change. One that the body leaves
+/// out is removed. Without a mask, all that the body has.
+pub fn update(
+    record: &mut Value,
+    body: &Map<String, Value>,
+    mask: &str,
+    fields: &[&str],
+) -> Result<()> {
+    let of_body = || body.keys().map(String::as_str).collect();
+    let named: Vec<&str> = if mask.is_empty() {
+        of_body()
+    } else {
+        mask.split(',').collect()
+    };
+    for field in named {
+        // `displayName`, `display_name` and `labels.key` are all forms of a mask.
+        let field = field.split('.').next().unwrap_or_default();
+        let Some(field) = fields
+            .iter()
+            .find(|f| f.to_lowercase() == field.replace('_', "").to_lowercase())
+        else {
+            if mask.is_empty() {
+                continue;
+            }
+            return Err(ApiError::invalid(format!(
+                "Invalid field '{field}' in the update mask."
+            )));
+        };
+        match (
+            body.get(*field).filter(|value| !value.is_null()),
+            record.as_object_mut(),
+        ) {
+            (Some(value), _) => record[*field] = value.clone(),
+            (None, Some(record)) => drop(record.remove(*field)),
+            (None, None) => {}
+        }
+    }
+    Ok(())
+}
+
 /// The time now as RFC 3339 in UTC with milliseconds.
 pub fn now() -> String {
     humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string()

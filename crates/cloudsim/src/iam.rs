@@ -1,9 +1,10 @@
-//! Who calls and what they may do.
+//! Who calls and what they may do; the policies of resources.
 
+use crate::accounts;
 use crate::error::{ApiError, Result};
-use crate::http::glob;
+use crate::http::{Call, Reply, glob, json};
 use crate::store::Store;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// The identity behind a bearer token.
 #[derive(Clone, Debug)]
@@ -30,7 +31,7 @@ impl Caller {
         }
     }
 
-    fn email(&self) -> &str {
+    pub fn email(&self) -> &str {
         self.member
             .split_once(':')
             .map_or(&self.member, |(_, email)| email)
@@ -131,7 +132,7 @@ pub fn empty_policy() -> Value {
     json!({"version": 1, "etag": "ACAB"})
 }
 
-fn grants(policy: &Value, caller: &Caller, permission: &str) -> bool {
+fn grants(store: &Store, policy: &Value, caller: &Caller, permission: &str) -> bool {
     let bindings = policy["bindings"]
         .as_array()
         .map(Vec::as_slice)
@@ -146,10 +147,20 @@ fn grants(policy: &Value, caller: &Caller, permission: &str) -> bool {
             && binding["members"]
                 .as_array()
                 .is_some_and(|members| members.iter().any(member))
-            && ROLES
-                .iter()
-                .any(|(name, held)| *name == role && held.iter().any(|p| glob(p, permission)))
+            && holds(store, role, permission)
     })
+}
+
+/// Whether a role, predefined or a project's own, includes a permission.
+fn holds(store: &Store, role: &str, permission: &str) -> bool {
+    let custom = |role: &Value| {
+        let included = role["includedPermissions"].as_array();
+        role["deleted"] != true && included.is_some_and(|all| all.iter().any(|p| p == permission))
+    };
+    ROLES
+        .iter()
+        .any(|(name, held)| *name == role && held.iter().any(|p| glob(p, permission)))
+        || store.get(&accounts::role_key(role)).is_some_and(custom)
 }
 
 /// Whether the caller holds a permission by a policy of the resource itself or of its project.
@@ -161,10 +172,10 @@ pub fn allowed(
     policy: Option<&Value>,
 ) -> bool {
     caller.owner
-        || policy.is_some_and(|policy| grants(policy, caller, permission))
+        || policy.is_some_and(|policy| grants(store, policy, caller, permission))
         || store
             .get(&project_policy_key(project))
-            .is_some_and(|policy| grants(policy, caller, permission))
+            .is_some_and(|policy| grants(store, policy, caller, permission))
 }
 
 /// `allowed`, or 403 in Google's words.
@@ -189,6 +200,86 @@ pub fn require(
     ))
 }
 
+/// A resource that has a policy.
+pub struct Guarded<'a> {
+    pub project: &'a str,
+    /// The policy's key.
+    pub key: String,
+    /// What its permissions begin with, such as `secretmanager.secrets`.
+    pub permissions: &'a str,
+    /// How messages name it.
+    pub name: &'a str,
+}
+
+impl Guarded<'_> {
+    /// Refuses a caller who is not granted `ACTION`, by the resource itself or by its project.
+    pub fn require(&self, store: &Store, call: &Call, action: &str) -> Result<()> {
+        let permission = format!("{}.{action}", self.permissions);
+        let policy = store.get(&self.key);
+        let resource = format!("'{}'", self.name);
+        require(
+            store,
+            call.caller()?,
+            &permission,
+            self.project,
+            policy,
+            &resource,
+        )
+    }
+
+    /// `getIamPolicy`, `setIamPolicy` or `testIamPermissions`, as all services but Storage have them.
+    pub fn call(
+        &self,
+        store: &mut Store,
+        call: &Call,
+        verb: &str,
+        mut body: Map<String, Value>,
+    ) -> Result<Reply> {
+        let current = store.get(&self.key).cloned().unwrap_or_else(empty_policy);
+        match verb {
+            "getIamPolicy" => {
+                self.require(store, call, verb)?;
+                Ok(json(&current))
+            }
+            "setIamPolicy" => {
+                self.require(store, call, verb)?;
+                let mut new = body.remove("policy").unwrap_or_else(|| json!({}));
+                let mask = body.get("updateMask").and_then(Value::as_str);
+                if !mask.is_some_and(|mask| mask.contains("auditConfigs"))
+                    && let Some(kept) = current.get("auditConfigs")
+                {
+                    new["auditConfigs"] = kept.clone();
+                }
+                let stale = ApiError::new(
+                    409,
+                    "aborted",
+                    "There were concurrent policy changes. Please retry the whole read-modify-write with exponential backoff.",
+                );
+                replace_policy(store, &self.key, &current, new, stale).map(|new| json(&new))
+            }
+            "testIamPermissions" => {
+                let caller = call.caller()?;
+                let asked = body.get("permissions").and_then(Value::as_array);
+                let held: Vec<&str> = asked
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Value::as_str)
+                    .filter(|p| allowed(store, caller, p, self.project, Some(&current)))
+                    .collect();
+                Ok(json(&if held.is_empty() {
+                    json!({})
+                } else {
+                    json!({"permissions": held})
+                }))
+            }
+            _ => Err(ApiError::not_found(format!(
+                "No such call on {}.",
+                self.name
+            ))),
+        }
+    }
+}
+
 /// Replaces a policy. The etag, if given, must be the current one: otherwise someone else wrote in between (412).
 pub fn replace_policy(
     store: &mut Store,
@@ -205,6 +296,11 @@ pub fn replace_policy(
         .map(Vec::as_slice)
         .unwrap_or_default()
     {
+        if binding.get("condition").is_some() && new["version"] != 3 {
+            return Err(ApiError::invalid(
+                "Policies with conditional role bindings must specify version 3 in the request.",
+            ));
+        }
         let prefixes = [
             "user:",
             "serviceAccount:",

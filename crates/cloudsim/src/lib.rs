@@ -3,21 +3,29 @@
 //!
 //! What it serves, how it differs from Google and the format of a fault plan: docs/cloudsim.md.
 
+mod accounts;
 mod admin;
 mod body;
 mod compute;
+mod endpoints;
 mod error;
 mod fault;
 mod http;
 mod iam;
+mod iap;
 mod log;
+mod lro;
 mod project;
+mod secrets;
 mod server;
+mod services;
+mod settings;
 mod storage;
 mod store;
 
 pub use fault::{Fault, OperationError, Plan, Rule};
 pub use log::Entry;
+pub use settings::{Settings, StockOut};
 
 use anyhow::Context as _;
 use std::collections::HashMap;
@@ -45,6 +53,8 @@ pub struct Options {
     pub faults: Plan,
     /// Decides how many polls operations take.
     pub seed: u64,
+    /// Quotas, stock-outs and the like from the start on.
+    pub settings: Settings,
 }
 
 /// A running simulated cloud; it stops when dropped.
@@ -103,6 +113,11 @@ impl Sim {
     pub fn set_faults(&self, plan: Plan) {
         *self.world.faults.lock().expect("no panic while held") = plan;
     }
+
+    /// Replaces the settings.
+    pub fn set_settings(&self, settings: Settings) {
+        *self.world.settings() = settings;
+    }
 }
 
 impl Drop for Sim {
@@ -127,6 +142,8 @@ pub(crate) struct World {
     pub log: log::Log,
     pub arrivals: AtomicU64,
     pub faults: Mutex<Plan>,
+    settings: Mutex<Settings>,
+    pub rates: Mutex<settings::Rates>,
     /// Removes the objects' folder at the end when there is no state file.
     _scratch: Option<tempfile::TempDir>,
 }
@@ -173,8 +190,14 @@ impl World {
             log: log::Log::new(log),
             arrivals: AtomicU64::new(0),
             faults: Mutex::new(options.faults),
+            settings: Mutex::new(options.settings),
+            rates: Mutex::default(),
             _scratch: scratch,
         })
+    }
+
+    pub fn settings(&self) -> std::sync::MutexGuard<'_, Settings> {
+        self.settings.lock().expect("no panic while held")
     }
 
     pub fn store(&self) -> std::sync::MutexGuard<'_, Store> {

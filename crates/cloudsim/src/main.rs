@@ -2,8 +2,9 @@
 
 use anyhow::Context as _;
 use clap::Parser;
-use cloudsim::{Options, Plan, Sim};
-use std::path::PathBuf;
+use cloudsim::{Options, Sim};
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Serve a simulated Google Cloud on 127.0.0.1
@@ -24,6 +25,9 @@ struct Cli {
     /// Strike calls with the faults of this plan (JSON)
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
+    /// Refuse what these settings say: quotas, rates, stock-outs, APIs that are not enabled (JSON)
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
     /// Append every request to this file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -34,10 +38,18 @@ struct Cli {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let faults = match cli.faults.map(read_plan).transpose() {
-        Ok(faults) => faults.unwrap_or_default(),
+    let read = || {
+        anyhow::Ok((
+            read_or_default(cli.faults.as_deref())?,
+            read_or_default(cli.settings.as_deref())?,
+        ))
+    };
+    let (faults, settings) = match read() {
+        Ok(read) => read,
         Err(error) => {
-            eprintln!("cloudsim: {error:#}\nThe format of a fault plan is in docs/cloudsim.md.");
+            eprintln!(
+                "cloudsim: {error:#}\nThe formats of fault plans and settings are in docs/cloudsim.md."
+            );
             return ExitCode::from(2);
         }
     };
@@ -47,6 +59,7 @@ fn main() -> ExitCode {
         log: cli.log,
         faults,
         seed: cli.seed,
+        settings,
     }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -58,10 +71,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn read_plan(path: PathBuf) -> anyhow::Result<Plan> {
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("{} is no fault plan", path.display()))
+fn read_or_default<T: Default + DeserializeOwned>(path: Option<&Path>) -> anyhow::Result<T> {
+    let Some(path) = path else {
+        return Ok(T::default());
+    };
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is not valid", path.display()))
 }
 
 fn serve(options: Options) -> anyhow::Result<()> {

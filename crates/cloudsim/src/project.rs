@@ -1,9 +1,10 @@
-//! Projects, by Resource Manager v1 under `/crm/`: every id that is named exists.
+//! Projects, by Resource Manager v1 and v3 under `/crm/`: every id that is named exists.
 
 use crate::error::{ApiError, Result};
 use crate::http::{Call, Reply, json};
-use crate::iam::{self, project_policy_key};
-use serde_json::{Value, json};
+use crate::iam::{Guarded, project_policy_key};
+use crate::store::Store;
+use serde_json::json;
 
 /// A project's number: 12 digits, the same for the same id in every run (FNV-1a).
 pub fn number(project: &str) -> String {
@@ -15,57 +16,49 @@ pub fn number(project: &str) -> String {
     (100_000_000_000 + hash % 900_000_000_000).to_string()
 }
 
-/// `/crm/v1/projects/NAME`, where NAME may end with `:getIamPolicy` or `:setIamPolicy`.
-pub async fn call(call: &mut Call, name: &str) -> Result<Reply> {
+/// The id of a project that a path names by id or by number. A number is known once its id has been named.
+pub fn id(store: &mut Store, named: &str) -> Result<String> {
+    let key = |number: &str| format!("crm/numbers/{number}");
+    if named.bytes().all(|byte| byte.is_ascii_digit()) {
+        let known = store.get(&key(named)).and_then(|id| id.as_str());
+        return Ok(known.unwrap_or(named).to_owned());
+    }
+    let key = key(&number(named));
+    if store.get(&key).is_none() {
+        store.put(&key, named.into())?;
+    }
+    Ok(named.to_owned())
+}
+
+/// `/crm/VERSION/projects/NAME`, where NAME may end with `:getIamPolicy` and its like.
+pub async fn call(call: &mut Call, version: &str, name: &str) -> Result<Reply> {
     let (project, verb) = name.split_once(':').unwrap_or((name, ""));
     let body = call.json().await?;
-    let caller = call.caller()?;
     let mut store = call.world.store();
-    let require = |store: &_, permission: &str| {
-        iam::require(
-            store,
-            caller,
-            permission,
-            project,
-            None,
-            &format!("the project '{project}'"),
-        )
+    let guarded = Guarded {
+        project,
+        key: project_policy_key(project),
+        permissions: "resourcemanager.projects",
+        name: &format!("projects/{project}"),
     };
-    let policy = store
-        .get(&project_policy_key(project))
-        .cloned()
-        .unwrap_or_else(iam::empty_policy);
     match (call.method.as_str(), verb) {
         ("GET", "") => {
-            require(&store, "resourcemanager.projects.get")?;
-            Ok(json(&json!({
-                "projectId": project,
-                "projectNumber": number(project),
-                "name": project,
-                "lifecycleState": "ACTIVE",
-                "createTime": "2026-01-01T00:00:00.000Z",
-            })))
+            guarded.require(&store, call, "get")?;
+            let number = number(project);
+            let time = "2026-01-01T00:00:00.000Z";
+            Ok(json(&if version == "v3" {
+                json!({
+                    "name": format!("projects/{number}"), "projectId": project, "displayName": project,
+                    "state": "ACTIVE", "createTime": time,
+                })
+            } else {
+                json!({
+                    "projectId": project, "projectNumber": number, "name": project,
+                    "lifecycleState": "ACTIVE", "createTime": time,
+                })
+            }))
         }
-        ("POST", "getIamPolicy") => {
-            require(&store, "resourcemanager.projects.getIamPolicy")?;
-            Ok(json(&policy))
-        }
-        ("POST", "setIamPolicy") => {
-            require(&store, "resourcemanager.projects.setIamPolicy")?;
-            let new = body.get("policy").cloned().unwrap_or(Value::Null);
-            let stale = ApiError::new(
-                409,
-                "aborted",
-                "There were concurrent policy changes. Please retry the whole read-modify-write with exponential backoff.",
-            );
-            Ok(json(&iam::replace_policy(
-                &mut store,
-                &project_policy_key(project),
-                &policy,
-                new,
-                stale,
-            )?))
-        }
+        ("POST", _) => guarded.call(&mut store, call, verb, body),
         _ => Err(ApiError::not_found("No such call on a project.")),
     }
 }

@@ -6,7 +6,9 @@ use crate::fault::Fault;
 use crate::http::{Call, Query, Reply, now};
 use crate::iam::Caller;
 use crate::log::Entry;
-use crate::{World, admin, compute, project, storage};
+use crate::{
+    World, accounts, admin, compute, endpoints, iap, project, secrets, services, settings, storage,
+};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
@@ -219,8 +221,43 @@ fn mutates(method: &Method, path: &str, headers: &HeaderMap) -> bool {
     !status_query && !asks.iter().any(|end| path.ends_with(end))
 }
 
+/// The API that serves paths with these first segments.
+const APIS: &[(&str, &str)] = &[
+    ("compute", "compute.googleapis.com"),
+    ("crm", "cloudresourcemanager.googleapis.com"),
+    ("iam", "iam.googleapis.com"),
+    ("iap", "iap.googleapis.com"),
+    ("secretmanager", "secretmanager.googleapis.com"),
+    ("servicemanagement", "servicemanagement.googleapis.com"),
+    ("serviceusage", "serviceusage.googleapis.com"),
+    ("storage", "storage.googleapis.com"),
+];
+
 async fn dispatch(call: &mut Call) -> Result<Reply> {
-    let path = std::mem::take(&mut call.path);
+    let mut path = std::mem::take(&mut call.path);
+    let api = APIS
+        .iter()
+        .find(|(first, _)| path.first().is_some_and(|p| p == first));
+    if let Some((_, api)) = api {
+        // Projects are named by id or by number; from here on by id.
+        let at = path.iter().position(|segment| segment == "projects");
+        let named = at.and_then(|at| path.get_mut(at + 1));
+        let project = match named.filter(|named| *named != "_" && *named != "-") {
+            Some(segment) => {
+                let (named, verb) = match segment.split_once(':') {
+                    Some((named, verb)) => (named, Some(verb)),
+                    None => (segment.as_str(), None),
+                };
+                let id = project::id(&mut call.world.store(), named)?;
+                *segment = verb.map_or(id.clone(), |verb| format!("{id}:{verb}"));
+                id
+            }
+            None => call.query.get("project").unwrap_or_default().to_owned(),
+        };
+        if !project.is_empty() {
+            settings::admit(call, api, &project)?;
+        }
+    }
     let segments: Vec<&str> = path.iter().map(String::as_str).collect();
     match segments.as_slice() {
         ["_sim", rest @ ..] => admin::call(call, rest).await,
@@ -228,11 +265,25 @@ async fn dispatch(call: &mut Call) -> Result<Reply> {
             storage::call(call, rest).await
         }
         ["compute", "v1", rest @ ..] => compute::call(call, rest).await,
-        ["crm", "v1", "projects", name] => project::call(call, name).await,
+        ["crm", version @ ("v1" | "v3"), "projects", name] => {
+            project::call(call, version, name).await
+        }
+        ["iam", "v1", rest @ ..] => accounts::call(call, rest).await,
+        ["iap", "v1", rest @ ..] => iap::call(call, rest).await,
+        ["secretmanager", "v1", rest @ ..] => secrets::call(call, rest).await,
+        ["servicemanagement", "v1", rest @ ..] => endpoints::call(call, rest).await,
+        ["serviceusage", "v1", rest @ ..] => services::call(call, rest).await,
         ["upload", "storage", "v1", "b", bucket, "o"]
         // Where gcloud sends resumable uploads.
         | ["resumable", "upload", "storage", "v1", "b", bucket, "o"] => {
             storage::upload(call, bucket).await
+        }
+        [bucket, object @ ..]
+            if call.method == Method::GET
+                && !object.is_empty()
+                && call.world.store().get(&storage::bucket_key(bucket)).is_some() =>
+        {
+            storage::xml_read(call, bucket, object).await
         }
         _ => Err(ApiError::not_found(format!(
             "cloudsim does not serve {} /{}; what it serves is in docs/cloudsim.md.",

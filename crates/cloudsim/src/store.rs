@@ -19,6 +19,11 @@ pub struct Store {
     journal: Option<File>,
 }
 
+/// What a finished operation does to the state, by key: null removes a record, an object sets those fields of it and
+/// removes the fields that are null. Other fields stay, as other operations may be about them; a record that is gone
+/// stays gone.
+pub type Effects = Vec<(String, Value)>;
+
 /// A line of the journal. The last line of a key wins; one without a value removes the key.
 #[derive(Serialize, Deserialize)]
 struct Line<'a> {
@@ -116,6 +121,28 @@ impl Store {
     pub fn remove(&mut self, key: &str) -> io::Result<Option<Value>> {
         self.record(key, None)?;
         Ok(self.records.remove(key))
+    }
+
+    pub fn apply(&mut self, effects: Effects) -> io::Result<()> {
+        for (key, effect) in effects {
+            let Value::Object(fields) = effect else {
+                self.remove(&key)?;
+                continue;
+            };
+            let Some(mut record) = self.records.get(&key).cloned() else {
+                continue;
+            };
+            if let Some(record) = record.as_object_mut() {
+                for (field, value) in fields {
+                    match value {
+                        Value::Null => drop(record.remove(&field)),
+                        value => drop(record.insert(field, value)),
+                    }
+                }
+            }
+            self.put(&key, record)?;
+        }
+        Ok(())
     }
 
     /// Records whose key starts with `prefix` and is greater than `after`, in order.

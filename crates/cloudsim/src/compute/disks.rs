@@ -1,7 +1,9 @@
 //! Disks of a zone: <https://cloud.google.com/compute/docs/reference/rest/v1/disks>.
 
 use super::network::in_use;
-use super::{Context, Kind, Scope, already, base, check_name, images, link};
+use super::{
+    Context, Kind, LINKS, Scope, already, base, check_name, find, images, link, policies, snapshots,
+};
 use crate::error::{ApiError, Result};
 use crate::fault::OperationError;
 use serde_json::{Map, Value};
@@ -15,7 +17,12 @@ pub const KIND: Kind = Kind {
     patchable: &[],
     create,
     delete,
-    verbs: &[("resize", resize)],
+    verbs: &[
+        ("resize", resize),
+        ("createSnapshot", snapshots::of_disk),
+        ("addResourcePolicies", policies::add),
+        ("removeResourcePolicies", policies::remove),
+    ],
 };
 
 /// GiB of a disk made of nothing and without a size.
@@ -59,6 +66,21 @@ fn create(context: &mut Context, disk: &mut Map<String, Value>) -> Result<Option
             }
         }
     }
+    if let Some(source) = disk.get("sourceSnapshot").and_then(Value::as_str) {
+        let source = link(context.project, source);
+        let snapshot = find(context.store, &source[LINKS.len()..])?;
+        let least = crate::storage::number(&snapshot["diskSizeGb"]);
+        size = asked.unwrap_or(least);
+        if size < least {
+            return Err(ApiError::invalid(format!(
+                "Invalid value for field 'resource.sizeGb': '{size}'. Requested disk size cannot be smaller than the snapshot size ({least} GB)"
+            )));
+        }
+        let id = snapshot["id"].clone();
+        disk.insert("sourceSnapshot".to_owned(), source.into());
+        disk.insert("sourceSnapshotId".to_owned(), id);
+    }
+    policies::link_all(context, disk)?;
     let kind = disk.get("type").and_then(Value::as_str);
     let kind = match kind {
         Some(kind) => link(context.project, kind),
@@ -109,6 +131,7 @@ pub fn of_params(context: &mut Context, name: &str, params: &Value) -> Result<Va
         ("type", "diskType"),
         ("sourceImage", "sourceImage"),
         ("labels", "labels"),
+        ("resourcePolicies", "resourcePolicies"),
     ] {
         if let Some(value) = params.get(param).filter(|value| !value.is_null()) {
             disk.insert(field.to_owned(), value.clone());

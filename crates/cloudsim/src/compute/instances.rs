@@ -1,10 +1,10 @@
 //! Machines: <https://cloud.google.com/compute/docs/reference/rest/v1/instances>.
 
 use super::network::{self, in_use};
-use super::{Context, Kind, LINKS, Scope, disks, find, labels, link};
+use super::{Context, Kind, LINKS, Scope, catalog, disks, find, labels, link, policies};
 use crate::error::{ApiError, Result};
 use crate::fault::OperationError;
-use crate::http::now;
+use crate::http::{Query, now};
 use serde_json::{Map, Value, json};
 
 type Fields = Map<String, Value>;
@@ -19,7 +19,10 @@ pub const KIND: Kind = Kind {
     create,
     delete,
     verbs: &[
-        ("start", |_, instance, _| {
+        ("start", |context, instance, _| {
+            if instance["status"] != "RUNNING" {
+                boot(context, instance);
+            }
             instance.insert("status".to_owned(), "RUNNING".into());
             instance.insert("lastStartTimestamp".to_owned(), now().into());
             Ok(())
@@ -29,7 +32,10 @@ pub const KIND: Kind = Kind {
             instance.insert("lastStopTimestamp".to_owned(), now().into());
             Ok(())
         }),
-        ("reset", |_, _, _| Ok(())),
+        ("reset", |_, instance, _| {
+            say(instance, "reset");
+            Ok(())
+        }),
         ("setMetadata", |_, instance, body| {
             set_printed(instance, "metadata", body)
         }),
@@ -37,15 +43,39 @@ pub const KIND: Kind = Kind {
             set_printed(instance, "tags", body)
         }),
         ("setMachineType", set_machine_type),
+        ("setScheduling", |_, instance, body| {
+            instance.insert("scheduling".to_owned(), body.into());
+            fill_scheduling(instance);
+            check_gpu(instance)
+        }),
+        ("setServiceAccount", |context, instance, body| {
+            only_stopped(instance, "Service account")?;
+            let accounts = json!(if body.is_empty() { vec![] } else { vec![body] });
+            check_accounts(context, &accounts)?;
+            instance.insert("serviceAccounts".to_owned(), accounts);
+            Ok(())
+        }),
+        ("setDeletionProtection", |context, instance, _| {
+            let on = context.call.query.get("deletionProtection") != Some("false");
+            instance.insert("deletionProtection".to_owned(), on.into());
+            Ok(())
+        }),
+        ("updateShieldedInstanceConfig", |_, instance, body| {
+            only_stopped(instance, "Shielded VM configuration")?;
+            instance.insert("shieldedInstanceConfig".to_owned(), body.into());
+            Ok(())
+        }),
         ("attachDisk", |context, instance, body| {
             attach(context, instance, body)
         }),
         ("detachDisk", detach),
+        ("setDiskAutoDelete", set_auto_delete),
+        ("addAccessConfig", add_access),
+        ("deleteAccessConfig", delete_access),
+        ("addResourcePolicies", policies::add),
+        ("removeResourcePolicies", policies::remove),
     ],
 };
-
-/// Families of machines that come with GPUs.
-const GPU_FAMILIES: &[&str] = &["a2-", "a3-", "a4-", "g2-", "g4-"];
 
 fn invalid(field: &str, why: &str) -> ApiError {
     ApiError::invalid(format!("Invalid value for field 'resource.{field}': {why}"))
@@ -60,21 +90,19 @@ fn create(context: &mut Context, instance: &mut Fields) -> Result<Option<Operati
         .get("machineType")
         .and_then(Value::as_str)
         .unwrap_or_default();
-    let machine = link(context.project, machine);
-    if !machine.contains("/machineTypes/") {
-        return Err(invalid(
-            "machineType",
-            &format!("'{machine}'. The URL is malformed."),
-        ));
-    }
+    let machine = catalog::machine_link(context.project, machine)?;
     instance.insert("machineType".to_owned(), machine.into());
-    default(instance, "scheduling", json!({}));
-    if let Some(scheduling) = instance["scheduling"].as_object_mut() {
-        default(scheduling, "automaticRestart", json!(true));
-        default(scheduling, "onHostMaintenance", json!("MIGRATE"));
-        default(scheduling, "preemptible", json!(false));
-        default(scheduling, "provisioningModel", json!("STANDARD"));
+    if let Some(accelerators) = instance
+        .get_mut("guestAccelerators")
+        .and_then(Value::as_array_mut)
+    {
+        for accelerator in accelerators {
+            let named = accelerator["acceleratorType"].as_str().unwrap_or_default();
+            accelerator["acceleratorType"] = link(context.project, named).into();
+        }
     }
+    default(instance, "scheduling", json!({}));
+    fill_scheduling(instance);
     check_gpu(instance)?;
     for field in ["metadata", "tags"] {
         default(instance, field, json!({}));
@@ -85,6 +113,9 @@ fn create(context: &mut Context, instance: &mut Fields) -> Result<Option<Operati
     default(instance, "shieldedInstanceConfig", shielded);
     default(instance, "deletionProtection", json!(false));
     instance.insert("lastStartTimestamp".to_owned(), now().into());
+    let accounts = instance.get("serviceAccounts").cloned().unwrap_or_default();
+    check_accounts(context, &accounts)?;
+    policies::link_all(context, instance)?;
 
     let wanted = match instance.remove("disks") {
         Some(Value::Array(disks)) if !disks.is_empty() => disks,
@@ -118,20 +149,66 @@ fn create(context: &mut Context, instance: &mut Fields) -> Result<Option<Operati
         network::connect(context, interface, index, &this)?;
     }
     instance.insert("networkInterfaces".to_owned(), interfaces.into());
+    boot(context, instance);
     Ok(None)
 }
 
+fn fill_scheduling(instance: &mut Fields) {
+    if let Some(scheduling) = instance["scheduling"].as_object_mut() {
+        default(scheduling, "automaticRestart", json!(true));
+        default(scheduling, "onHostMaintenance", json!("MIGRATE"));
+        default(scheduling, "preemptible", json!(false));
+        default(scheduling, "provisioningModel", json!("STANDARD"));
+    }
+}
+
+/// Puts a machine on a host: there must be room and quota. Failing that, the operation fails.
+fn boot(context: &mut Context, instance: &mut Fields) {
+    if context.also.error.is_none() {
+        context.also.error = catalog::no_room(context, instance);
+    }
+    say(instance, "started");
+}
+
+/// Adds a line to the serial port's output. Nothing boots here; the line says so much.
+fn say(instance: &mut Fields, what: &str) {
+    let name = instance["name"].as_str().unwrap_or_default();
+    let line = format!("cloudsim: {name} {what} at {}\r\n", now());
+    let before = instance
+        .get("_serial")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    instance.insert("_serial".to_owned(), format!("{before}{line}").into());
+}
+
+fn only_stopped(instance: &Fields, what: &str) -> Result<()> {
+    if instance["status"] == "TERMINATED" {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!(
+        "Invalid resource usage: '{what} can only be changed of a stopped instance.'."
+    )))
+}
+
+/// Accounts of the project must exist, and the caller must be allowed to act as them.
+fn check_accounts(context: &Context, accounts: &Value) -> Result<()> {
+    for account in accounts.as_array().into_iter().flatten() {
+        let email = account["email"].as_str().unwrap_or_default();
+        if !crate::accounts::exists(context.store, context.project, email) {
+            return Err(ApiError::not_found(format!(
+                "The resource 'projects/{}/serviceAccounts/{email}' was not found",
+                context.project
+            )));
+        }
+        crate::accounts::may_act_as(context.store, context.call, context.project, email)?;
+    }
+    Ok(())
+}
+
 fn check_gpu(instance: &Fields) -> Result<()> {
-    let machine = instance["machineType"].as_str().unwrap_or_default();
-    let machine = machine.rsplit('/').next().unwrap_or_default();
-    let attached = instance
-        .get("guestAccelerators")
-        .and_then(Value::as_array)
-        .is_some_and(|list| !list.is_empty());
-    let gpu = attached
-        || GPU_FAMILIES
-            .iter()
-            .any(|family| machine.starts_with(family));
+    let gpu = catalog::needs(instance)
+        .keys()
+        .any(|metric| metric.ends_with("_GPUS"));
     if gpu && instance["scheduling"]["onHostMaintenance"] != "TERMINATE" {
         return Err(ApiError::invalid(
             "Instances with guest accelerators do not support live migration.",
@@ -162,27 +239,164 @@ fn set_printed(instance: &mut Fields, field: &str, body: Fields) -> Result<()> {
 }
 
 fn set_machine_type(context: &mut Context, instance: &mut Fields, body: Fields) -> Result<()> {
-    if instance["status"] != "TERMINATED" {
-        return Err(ApiError::invalid(
-            "Invalid resource usage: 'Machine type can only be changed of a stopped instance.'.",
-        ));
-    }
+    only_stopped(instance, "Machine type")?;
     let machine = body
         .get("machineType")
         .and_then(Value::as_str)
         .unwrap_or_default();
     instance.insert(
         "machineType".to_owned(),
-        link(context.project, machine).into(),
+        catalog::machine_link(context.project, machine)?.into(),
     );
     check_gpu(instance)
+}
+
+fn set_auto_delete(context: &mut Context, instance: &mut Fields, _: Fields) -> Result<()> {
+    let query = &context.call.query;
+    let device = query.get("deviceName").unwrap_or_default();
+    let disks = instance["disks"].as_array_mut().into_iter().flatten();
+    let mut named = disks.filter(|disk| disk["deviceName"] == device);
+    let disk = named.next().ok_or_else(|| no_device(device))?;
+    disk["autoDelete"] = (query.get("autoDelete") == Some("true")).into();
+    Ok(())
+}
+
+fn no_device(device: &str) -> ApiError {
+    ApiError::invalid(format!(
+        "No attached disk found with device name '{device}'"
+    ))
+}
+
+/// The interface that a call names, and its number.
+fn interface<'a>(context: &Context, instance: &'a mut Fields) -> Result<(usize, &'a mut Value)> {
+    let name = context
+        .call
+        .query
+        .get("networkInterface")
+        .unwrap_or_default();
+    let all = instance["networkInterfaces"]
+        .as_array_mut()
+        .into_iter()
+        .flatten();
+    let mut named = all
+        .enumerate()
+        .filter(|(_, interface)| interface["name"] == name);
+    named
+        .next()
+        .ok_or_else(|| invalid("networkInterface", &format!("'{name}'.")))
+}
+
+fn add_access(context: &mut Context, instance: &mut Fields, mut access: Fields) -> Result<()> {
+    let this = instance["selfLink"].clone();
+    let (index, interface) = interface(context, instance)?;
+    if interface["accessConfigs"]
+        .as_array()
+        .is_some_and(|all| !all.is_empty())
+    {
+        return Err(ApiError::invalid(
+            "At most one access config currently supported.",
+        ));
+    }
+    network::expose(context, &mut access, index, &this)?;
+    interface["accessConfigs"] = json!([access]);
+    Ok(())
+}
+
+fn delete_access(context: &mut Context, instance: &mut Fields, _: Fields) -> Result<()> {
+    let this = instance["selfLink"].clone();
+    let (_, interface) = interface(context, instance)?;
+    interface["accessConfigs"] = json!([]);
+    network::disconnect(context, &this);
+    Ok(())
+}
+
+type Answer = fn(&Query, &Value) -> Result<Value>;
+
+/// What can be asked of a machine: the permission and the answer.
+pub fn question(name: &str) -> Option<(&'static str, Answer)> {
+    Some(match name {
+        "serialPort" => ("getSerialPortOutput", serial_output),
+        "getGuestAttributes" => ("getGuestAttributes", guest_attributes),
+        "getShieldedInstanceIdentity" => ("getShieldedInstanceIdentity", |_, instance| {
+            let key = |of: &str| json!({"ekPub": format!("cloudsim {of} {}", instance["id"])});
+            Ok(json!({
+                "kind": "compute#shieldedInstanceIdentity",
+                "signingKey": key("signing"),
+                "encryptionKey": key("encryption"),
+            }))
+        }),
+        _ => return None,
+    })
+}
+
+fn serial_output(query: &Query, instance: &Value) -> Result<Value> {
+    let all = match query.get("port") {
+        None | Some("1") => instance["_serial"].as_str().unwrap_or_default(),
+        _ => "",
+    };
+    let start = match query.get("start").map(str::parse::<i64>) {
+        None => 0,
+        Some(Ok(back @ ..0)) => all.len().saturating_sub(back.unsigned_abs() as usize),
+        Some(Ok(start)) => (start as usize).min(all.len()),
+        Some(Err(_)) => return Err(invalid("start", "it is no number.")),
+    };
+    let contents = String::from_utf8_lossy(&all.as_bytes()[start..]).into_owned();
+    Ok(json!({
+        "kind": "compute#serialPortOutput",
+        "selfLink": format!("{}/serialPort", instance["selfLink"].as_str().unwrap_or_default()),
+        "contents": contents,
+        "start": start.to_string(),
+        "next": all.len().to_string(),
+    }))
+}
+
+/// Whether the machine may have guest attributes, by its metadata.
+pub fn takes_guest_attributes(instance: &Value) -> bool {
+    let on = |item: &Value| {
+        let value = item["value"].as_str().unwrap_or_default();
+        item["key"] == "enable-guest-attributes" && value.eq_ignore_ascii_case("true")
+    };
+    let items = instance["metadata"]["items"].as_array();
+    items.is_some_and(|items| items.iter().any(on))
+}
+
+fn guest_attributes(query: &Query, instance: &Value) -> Result<Value> {
+    if !takes_guest_attributes(instance) {
+        return Err(ApiError::invalid(
+            "Guest attributes endpoint access is disabled.",
+        ));
+    }
+    // `NAMESPACE/`, `NAMESPACE/KEY` or nothing.
+    let wanted = query.get("queryPath").unwrap_or_default();
+    let hit = |path: &str| {
+        path == wanted || wanted.is_empty() || wanted.ends_with('/') && path.starts_with(wanted)
+    };
+    let all = instance["_guest"].as_object().into_iter().flatten();
+    let items: Vec<Value> = all
+        .filter(|(path, _)| hit(path))
+        .filter_map(|(path, value)| {
+            let (namespace, key) = path.split_once('/')?;
+            Some(json!({"namespace": namespace, "key": key, "value": value}))
+        })
+        .collect();
+    if items.is_empty() {
+        return Err(ApiError::not_found(format!(
+            "The resource '{wanted}' of type 'Guest Attribute' was not found."
+        )));
+    }
+    Ok(json!({
+        "kind": "compute#guestAttributes",
+        "selfLink": format!("{}/getGuestAttributes", instance["selfLink"].as_str().unwrap_or_default()),
+        "queryPath": wanted,
+        "queryValue": {"items": items},
+    }))
 }
 
 /// Attaches a disk that exists, or one made for it of `initializeParams`.
 fn attach(context: &mut Context, instance: &mut Fields, mut attached: Fields) -> Result<()> {
     let index = instance["disks"].as_array().map_or(0, Vec::len);
     let this = instance["selfLink"].as_str().unwrap_or_default().to_owned();
-    let (key, disk, before) = match (attached.remove("initializeParams"), attached.get("source")) {
+    let (key, disk, made) = match (attached.remove("initializeParams"), attached.get("source")) {
         (Some(params), None) => {
             let name = match (params["diskName"].as_str(), index) {
                 (Some(name), _) => name.to_owned(),
@@ -198,7 +412,7 @@ fn attach(context: &mut Context, instance: &mut Fields, mut attached: Fields) ->
                     context.project, context.scope
                 ),
                 disk,
-                Value::Null,
+                true,
             )
         }
         (None, Some(Value::String(source))) => {
@@ -219,7 +433,7 @@ fn attach(context: &mut Context, instance: &mut Fields, mut attached: Fields) ->
                     format!("The resource '{path}' is not ready"),
                 ));
             }
-            (format!("compute/{path}"), disk.clone(), disk.clone())
+            (format!("compute/{path}"), disk.clone(), false)
         }
         _ => {
             return Err(invalid(
@@ -252,10 +466,16 @@ fn attach(context: &mut Context, instance: &mut Fields, mut attached: Fields) ->
     for field in ["autoDelete", "boot"] {
         default(&mut attached, field, json!(false));
     }
-    let mut used = disk;
-    used["users"] = json!([this]);
-    context.also.now.push((key.clone(), used));
-    context.also.failure.push((key, before));
+    let used = json!([this]);
+    if made {
+        let mut disk = disk;
+        disk["users"] = used;
+        context.also.made.push((key.clone(), disk));
+        context.also.failure.push((key, Value::Null));
+    } else {
+        context.also.now.push((key.clone(), json!({"users": used})));
+        context.also.failure.push((key, json!({"users": null})));
+    }
     if let Some(disks) = instance["disks"].as_array_mut() {
         disks.push(attached.into());
     }
@@ -271,10 +491,7 @@ fn release(context: &mut Context, attached: &Value) {
             .unwrap_or_default()
             .trim_start_matches(LINKS)
     );
-    if let Some(mut disk) = context.store.get(&key).cloned() {
-        disk.as_object_mut().map(|fields| fields.remove("users"));
-        context.also.success.push((key, disk));
-    }
+    context.also.success.push((key, json!({"users": null})));
 }
 
 fn detach(context: &mut Context, instance: &mut Fields, _: Fields) -> Result<()> {
@@ -284,9 +501,7 @@ fn detach(context: &mut Context, instance: &mut Fields, _: Fields) -> Result<()>
         .into_iter()
         .partition(|disk| disk["deviceName"] == device);
     let [gone] = gone.as_slice() else {
-        return Err(ApiError::invalid(format!(
-            "No attached disk found with device name '{device}'"
-        )));
+        return Err(no_device(device));
     };
     if gone["boot"] == true && instance["status"] != "TERMINATED" {
         return Err(ApiError::invalid(

@@ -4,6 +4,7 @@
 //! Keys: `compute/` and the resource's path, such as `compute/projects/P/global/images/NAME`. A resource with an
 //! unfinished operation names it in `_operation`.
 
+mod catalog;
 mod disks;
 mod filter;
 mod images;
@@ -11,13 +12,16 @@ mod instances;
 mod labels;
 mod network;
 mod operations;
+mod policies;
+mod project;
+mod snapshots;
 
 use crate::World;
 use crate::error::{ApiError, Result};
 use crate::fault::OperationError;
 use crate::http::{Call, Query, Reply, json, merge, now, public};
 use crate::iam;
-use crate::store::Store;
+use crate::store::{Effects, Store};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use operations::Ending;
@@ -68,6 +72,8 @@ const KINDS: &[Kind] = &[
     network::FIREWALL,
     network::ROUTER,
     network::ADDRESS,
+    policies::KIND,
+    snapshots::KIND,
 ];
 
 /// Verbs of every kind.
@@ -84,15 +90,16 @@ pub struct Context<'a> {
     pub also: Also,
 }
 
-/// What a change does to other resources: values by key, null removes.
+/// What a change does to other resources, and whether it fails in the end.
 #[derive(Default)]
 pub struct Also {
-    /// At once.
-    pub now: Vec<(String, Value)>,
-    /// When the operation succeeds.
-    pub success: Vec<(String, Value)>,
-    /// When the operation fails.
-    pub failure: Vec<(String, Value)>,
+    /// New ones, there at once.
+    pub made: Vec<(String, Value)>,
+    pub now: Effects,
+    pub success: Effects,
+    pub failure: Effects,
+    /// Ends the operation.
+    pub error: Option<OperationError>,
 }
 
 /// A collection of a project, such as `projects/P/global/images`.
@@ -116,15 +123,22 @@ impl Place<'_> {
         format!("compute/{}", self.path(name))
     }
 
+    fn policy_key(&self, name: &str) -> String {
+        format!("compute-iam/{}", self.path(name))
+    }
+
     fn permit(&self, store: &Store, call: &Call, action: &str, name: &str) -> Result<()> {
         let permission = format!("compute.{}.{action}", self.kind.collection);
         let resource = format!("'{}'", self.path(name));
+        let policy = (!name.is_empty())
+            .then(|| store.get(&self.policy_key(name)))
+            .flatten();
         iam::require(
             store,
             call.caller()?,
             &permission,
             self.project,
-            None,
+            policy,
             &resource,
         )
         .map_err(|error| {
@@ -148,19 +162,22 @@ pub async fn call(call: &mut Call, path: &[&str]) -> Result<Reply> {
     };
     let method = call.method.as_str().to_owned();
     let (scope, rest) = match rest {
-        [] if method == "GET" => return Ok(json(&project_resource(project))),
+        [] if method == "GET" => return project::get(call, project),
+        ["setCommonInstanceMetadata"] if method == "POST" => {
+            return project::set_metadata(call, project).await;
+        }
         [place @ ("zones" | "regions")] if method == "GET" => {
-            return Ok(json(&places(project, place)));
+            return catalog::list(call, project, place);
         }
         [place @ ("zones" | "regions"), name] if method == "GET" => {
-            return place_resource(project, place, name).map(|found| json(&found));
+            return catalog::get(call, project, place, name);
         }
         ["aggregated", collection] if method == "GET" => {
             return aggregated(call, project, collection);
         }
         ["global", rest @ ..] => ("global".to_owned(), rest),
         [place @ ("zones" | "regions"), name, rest @ ..] => {
-            place_resource(project, place, name)?;
+            catalog::place(project, place, name)?;
             (format!("{place}/{name}"), rest)
         }
         _ => return Err(unknown(call, path)),
@@ -171,6 +188,11 @@ pub async fn call(call: &mut Call, path: &[&str]) -> Result<Reply> {
     let [collection, rest @ ..] = rest else {
         return Err(unknown(call, path));
     };
+    if let (Some(zone), "GET") = (scope.strip_prefix("zones/"), method.as_str())
+        && let Some(found) = catalog::types(call, project, zone, collection, rest)?
+    {
+        return Ok(json(&found));
+    }
     let of_scope = |kind: &&Kind| match kind.scope {
         Scope::Global => scope == "global",
         Scope::Regional => scope.starts_with("regions/"),
@@ -227,7 +249,30 @@ pub async fn call(call: &mut Call, path: &[&str]) -> Result<Reply> {
                 patch(&place, resource, body).map(Some)
             })
         }
-        ("POST", [name, verb]) => {
+        (_, [name, verb]) if verb.ends_with("IamPolicy") || *verb == "testIamPermissions" => {
+            let mut body = call.json().await?;
+            if !body.contains_key("policy") && body.contains_key("bindings") {
+                body = Map::from_iter([("policy".to_owned(), body.into())]);
+            }
+            let mut store = call.world.store();
+            let path = place.path(name);
+            find(&store, &path)?;
+            let guarded = iam::Guarded {
+                project,
+                key: place.policy_key(name),
+                permissions: &format!("compute.{collection}"),
+                name: &path,
+            };
+            guarded.call(&mut store, call, verb, body)
+        }
+        ("GET", [name, question]) if *collection == "instances" => {
+            let store = call.world.store();
+            let (action, answer) =
+                instances::question(question).ok_or_else(|| unknown(call, path))?;
+            place.permit(&store, call, action, name)?;
+            answer(&call.query, find(&store, &place.path(name))?).map(|reply| json(&reply))
+        }
+        ("POST" | "PATCH", [name, verb]) => {
             let Some((_, rule)) = kind
                 .verbs
                 .iter()
@@ -236,7 +281,8 @@ pub async fn call(call: &mut Call, path: &[&str]) -> Result<Reply> {
             else {
                 return Err(unknown(call, path));
             };
-            let body = call.json().await?;
+            let mut body = call.json().await?;
+            tidy(&mut body);
             let mut store = call.world.store();
             place.permit(&store, call, verb, name)?;
             change(
@@ -364,8 +410,22 @@ pub fn base(
     fields
 }
 
+/// Drops what clients send for fields that are not set: null, an empty text, a list of one null.
+fn tidy(fields: &mut Map<String, Value>) {
+    fields.retain(|field, value| {
+        // Here an empty text is a value.
+        if !["labels", "metadata", "items"].contains(&field.as_str())
+            && let Value::Object(inner) = value
+        {
+            tidy(inner);
+        }
+        !value.is_null() && *value != "" && *value != json!([null])
+    });
+}
+
 async fn insert(call: &mut Call, place: &Place<'_>) -> Result<Reply> {
-    let body = call.json().await?;
+    let mut body = call.json().await?;
+    tidy(&mut body);
     let kind = place.kind;
     let world = call.world.clone();
     let mut store = world.store();
@@ -403,47 +463,50 @@ async fn insert(call: &mut Call, place: &Place<'_>) -> Result<Reply> {
     let error = (kind.create)(&mut context, &mut resource)?;
     let also = context.also;
     labels::stamp(&mut resource);
-    let with_status = |status: Option<&str>| {
-        let mut resource = resource.clone();
-        if let Some(status) = status {
-            resource.insert("status".to_owned(), status.into());
-        }
-        Value::Object(resource)
+    let status = |status: Option<&str>| match status {
+        Some(status) => json!({"status": status, "_operation": null}),
+        None => json!({"_operation": null}),
     };
-    let now = with_status(kind.status.map(|[making, _]| making));
-    let made = with_status(kind.status.map(|[_, made]| made));
+    if let Some([making, _]) = kind.status {
+        resource.insert("status".to_owned(), making.into());
+    }
+    let made = status(kind.status.map(|[_, made]| made));
     let failed = kind
         .failed
-        .map_or(Value::Null, |failed| with_status(Some(failed)));
+        .map_or(Value::Null, |failed| status(Some(failed)));
     let ending = Ending {
         success: [vec![(key.clone(), made)], also.success].concat(),
         failure: [vec![(key.clone(), failed)], also.failure].concat(),
-        error: call.operation_error.clone().or(error),
+        error: call.operation_error.clone().or(error).or(also.error),
     };
+    let resource = Value::Object(resource);
     let operation = operations::start(
         &mut store,
         call,
         place.project,
         &place.scope,
         "insert",
-        &now,
+        &resource,
         ending,
     )?;
-    put_all(&mut store, also.now)?;
-    put_pending(&mut store, &key, now, &operation)?;
+    also.made
+        .into_iter()
+        .try_for_each(|(key, value)| store.put(&key, value))?;
+    store.apply(also.now)?;
+    put_pending(&mut store, &key, resource, &operation)?;
     Ok(json(&public(&operation)))
 }
 
-/// Writes values by key; null removes.
-fn put_all(store: &mut Store, values: Vec<(String, Value)>) -> Result<()> {
-    for (key, value) in values {
-        if value.is_null() {
-            store.remove(&key)?;
-        } else {
-            store.put(&key, value)?;
-        }
-    }
-    Ok(())
+/// The effect that makes the new state of a resource of the old one.
+fn difference(old: &Map<String, Value>, new: Map<String, Value>) -> Value {
+    let gone = old.keys().filter(|field| !new.contains_key(*field));
+    let mut fields: Map<String, Value> = gone.map(|field| (field.clone(), Value::Null)).collect();
+    fields.extend(
+        new.into_iter()
+            .filter(|(field, value)| old.get(field) != Some(value)),
+    );
+    fields.insert("_operation".to_owned(), Value::Null);
+    fields.into()
 }
 
 /// Keeps a resource with the name of the operation that is under way on it.
@@ -483,16 +546,9 @@ fn change(
         scope: &place.scope,
         also: Also::default(),
     };
-    let new = new(&mut context, fields)?.map_or(Value::Null, Value::Object);
+    let new = new(&mut context, fields)?;
     let also = context.also;
-    let ending = Ending {
-        success: [vec![(key.clone(), new)], also.success].concat(),
-        failure: [vec![(key.clone(), old.clone())], also.failure].concat(),
-        error: call.operation_error.clone(),
-    };
-    let operation =
-        operations::start(store, call, place.project, &place.scope, verb, &old, ending)?;
-    let mut meanwhile = old;
+    let mut meanwhile = old.clone();
     let status = match verb {
         "start" => Some("STAGING"),
         "stop" => Some("STOPPING"),
@@ -503,7 +559,26 @@ fn change(
     if let Some(status) = status {
         meanwhile["status"] = status.into();
     }
-    put_all(store, also.now)?;
+    let pending = meanwhile.as_object().cloned().unwrap_or_default();
+    let undone = difference(&pending, old.as_object().cloned().unwrap_or_default());
+    let done = match new {
+        Some(new) => vec![(key.clone(), difference(&pending, new))],
+        None => vec![
+            (key.clone(), Value::Null),
+            (place.policy_key(name), Value::Null),
+        ],
+    };
+    let ending = Ending {
+        success: [done, also.success].concat(),
+        failure: [vec![(key.clone(), undone)], also.failure].concat(),
+        error: call.operation_error.clone().or(also.error),
+    };
+    let operation =
+        operations::start(store, call, place.project, &place.scope, verb, &old, ending)?;
+    also.made
+        .into_iter()
+        .try_for_each(|(key, value)| store.put(&key, value))?;
+    store.apply(also.now)?;
     put_pending(store, &key, meanwhile, &operation)?;
     Ok(json(&public(&operation)))
 }
@@ -619,69 +694,4 @@ fn link(project: &str, text: &str) -> String {
         Some(at) => format!("{LINKS}{}", &text[at..]),
         None => format!("{LINKS}projects/{project}/{}", text.trim_start_matches('/')),
     }
-}
-
-/// Regions and their zones, few enough to read.
-const REGIONS: &[(&str, &[&str])] = &[
-    ("us-central1", &["a", "b", "c", "f"]),
-    ("us-east1", &["b", "c", "d"]),
-    ("europe-west1", &["b", "c", "d"]),
-    ("europe-west4", &["a", "b", "c"]),
-    ("asia-east1", &["a", "b", "c"]),
-];
-
-fn project_resource(project: &str) -> Value {
-    let number = crate::project::number(project);
-    json!({
-        "kind": "compute#project",
-        "id": number,
-        "name": project,
-        "selfLink": format!("{LINKS}projects/{project}"),
-        "defaultServiceAccount": format!("{number}-compute@developer.gserviceaccount.com"),
-        "commonInstanceMetadata": {"kind": "compute#metadata", "fingerprint": labels::fingerprint(&json!({}))},
-    })
-}
-
-fn places(project: &str, place: &str) -> Value {
-    let names = REGIONS.iter().flat_map(|(region, zones)| match place {
-        "regions" => vec![(*region).to_owned()],
-        _ => zones
-            .iter()
-            .map(|zone| format!("{region}-{zone}"))
-            .collect(),
-    });
-    let items: Vec<Value> = names
-        .filter_map(|name| place_resource(project, place, &name).ok())
-        .collect();
-    json!({"kind": format!("compute#{}List", place.trim_end_matches('s')), "items": items})
-}
-
-fn place_resource(project: &str, place: &str, name: &str) -> Result<Value> {
-    let link = |path: String| format!("{LINKS}projects/{project}/{path}");
-    let zones = |region: &str, zones: &[&str]| -> Vec<String> {
-        zones
-            .iter()
-            .map(|zone| link(format!("zones/{region}-{zone}")))
-            .collect()
-    };
-    let found = REGIONS.iter().find_map(|(region, letters)| {
-        if place == "regions" {
-            return (*region == name)
-                .then(|| json!({"kind": "compute#region", "zones": zones(region, letters)}));
-        }
-        let letter = name.strip_prefix(region)?.strip_prefix('-')?;
-        let of_region =
-            json!({"kind": "compute#zone", "region": link(format!("regions/{region}"))});
-        letters.contains(&letter).then_some(of_region)
-    });
-    let path = format!("{place}/{name}");
-    let mut found = found.ok_or_else(|| {
-        ApiError::not_found(format!(
-            "The resource 'projects/{project}/{path}' was not found"
-        ))
-    })?;
-    found["name"] = name.into();
-    found["status"] = "UP".into();
-    found["selfLink"] = link(path).into();
-    Ok(found)
 }

@@ -1,7 +1,7 @@
 //! Networks and what lies in them: subnetworks, firewall rules, routers, addresses.
 //! <https://cloud.google.com/compute/docs/reference/rest/v1/networks>
 
-use super::{Context, Kind, LINKS, Scope, find, labels, link};
+use super::{Context, Kind, LINKS, Scope, catalog, find, labels, link};
 use crate::error::{ApiError, Result};
 use crate::fault::OperationError;
 use serde_json::{Map, Value, json};
@@ -273,6 +273,7 @@ fn create_address(context: &mut Context, address: &mut Fields) -> Created {
     }
     default(address, "addressType", json!("EXTERNAL"));
     if address["addressType"] == "EXTERNAL" {
+        catalog::check_static_addresses(context)?;
         address.insert("address".to_owned(), external(context).into());
         default(address, "networkTier", json!("PREMIUM"));
     } else if address.get("address").is_none() {
@@ -327,47 +328,56 @@ pub fn connect(
         .flatten()
     {
         let access = access.as_object_mut().ok_or_else(missing)?;
-        default(access, "name", json!("External NAT"));
-        default(access, "type", json!("ONE_TO_ONE_NAT"));
-        default(access, "networkTier", json!("PREMIUM"));
-        match access
-            .get("natIP")
-            .and_then(Value::as_str)
-            .filter(|text| !text.is_empty())
-        {
-            None => {
-                access.insert("natIP".to_owned(), external(context).into());
-            }
-            Some(wanted) => {
-                let prefix = format!("compute/projects/{}/regions/", context.project);
-                let found = context
-                    .store
-                    .scan(&prefix, "")
-                    .find(|(_, address)| address["address"] == wanted);
-                let Some((key, address)) =
-                    found.map(|(key, address)| (key.to_owned(), address.clone()))
-                else {
-                    return Err(ApiError::invalid(format!(
-                        "Invalid value for field 'resource.networkInterfaces[{index}].accessConfigs[0].natIP': '{wanted}'. The specified external IP address was not found in the region."
-                    )));
-                };
-                if let Some(user) = address["users"][0].as_str() {
-                    return Err(in_use(
-                        "address",
-                        address.as_object().expect("an address is an object"),
-                        user,
-                    ));
-                }
-                let mut used = address.clone();
-                used["users"] = json!([instance]);
-                used["status"] = "IN_USE".into();
-                context.also.now.push((key.clone(), used));
-                context.also.failure.push((key, address));
-            }
-        }
+        expose(context, access, index, instance)?;
     }
     let print = labels::fingerprint(&Value::Object(fields.clone()));
     fields.insert("fingerprint".to_owned(), print.into());
+    Ok(())
+}
+
+/// Gives an interface its external address: the reserved and free one that is named, or any.
+pub fn expose(
+    context: &mut Context,
+    access: &mut Fields,
+    index: usize,
+    instance: &Value,
+) -> Result<()> {
+    default(access, "name", json!("External NAT"));
+    default(access, "type", json!("ONE_TO_ONE_NAT"));
+    default(access, "networkTier", json!("PREMIUM"));
+    match access
+        .get("natIP")
+        .and_then(Value::as_str)
+        .filter(|text| !text.is_empty())
+    {
+        None => {
+            access.insert("natIP".to_owned(), external(context).into());
+        }
+        Some(wanted) => {
+            let prefix = format!("compute/projects/{}/regions/", context.project);
+            let found = context
+                .store
+                .scan(&prefix, "")
+                .find(|(_, address)| address["address"] == wanted);
+            let Some((key, address)) =
+                found.map(|(key, address)| (key.to_owned(), address.clone()))
+            else {
+                return Err(ApiError::invalid(format!(
+                    "Invalid value for field 'resource.networkInterfaces[{index}].accessConfigs[0].natIP': '{wanted}'. The specified external IP address was not found in the region."
+                )));
+            };
+            if let Some(user) = address["users"][0].as_str() {
+                return Err(in_use(
+                    "address",
+                    address.as_object().expect("an address is an object"),
+                    user,
+                ));
+            }
+            let used = json!({"users": [instance], "status": "IN_USE"});
+            context.also.now.push((key.clone(), used));
+            context.also.failure.push((key, free()));
+        }
+    }
     Ok(())
 }
 
@@ -376,14 +386,16 @@ pub fn disconnect(context: &mut Context, instance: &Value) {
     let prefix = format!("compute/projects/{}/regions/", context.project);
     let of_instance =
         |address: &Value| address["kind"] == ADDRESS.name && address["users"][0] == *instance;
-    for (key, address) in context
+    for (key, _) in context
         .store
         .scan(&prefix, "")
         .filter(|(_, address)| of_instance(address))
     {
-        let mut free = address.clone();
-        free.as_object_mut().map(|fields| fields.remove("users"));
-        free["status"] = "RESERVED".into();
-        context.also.success.push((key.to_owned(), free));
+        context.also.success.push((key.to_owned(), free()));
     }
+}
+
+/// Makes an address anybody's again.
+fn free() -> Value {
+    json!({"users": null, "status": "RESERVED"})
 }

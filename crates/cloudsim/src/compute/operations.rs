@@ -1,18 +1,18 @@
 //! Operations that take time: PENDING, RUNNING, DONE. Time is polls: each read of an operation, or of the resource it
 //! is about, moves it one step, so that a run is the same each time.
 
-use super::{LINKS, page, put_all};
+use super::{LINKS, page};
 use crate::error::{ApiError, Result};
 use crate::fault::OperationError;
 use crate::http::{Call, Reply, empty, json, now, public};
 use crate::iam;
-use crate::store::Store;
+use crate::store::{Effects, Store};
 use serde_json::{Value, json};
 
-/// What an operation does to the state when it is done: values by key, null removes.
+/// What an operation does to the state when it is done.
 pub struct Ending {
-    pub success: Vec<(String, Value)>,
-    pub failure: Vec<(String, Value)>,
+    pub success: Effects,
+    pub failure: Effects,
     pub error: Option<OperationError>,
 }
 
@@ -131,15 +131,22 @@ fn finish(store: &mut Store, operation: &mut Value) -> Result<()> {
         .expect("an operation is an object");
     let then = fields
         .remove("_then")
-        .and_then(|then| serde_json::from_value::<Vec<(String, Value)>>(then).ok());
+        .and_then(|then| serde_json::from_value::<Effects>(then).ok());
     let error = fields.remove("_error").filter(|error| !error.is_null());
     fields.remove("_steps");
     if let Some(error) = error {
-        operation["httpErrorStatusCode"] = 400.into();
-        operation["httpErrorMessage"] = "BAD REQUEST".into();
+        let (status, message) = match error["code"].as_str() {
+            Some("QUOTA_EXCEEDED") => (403, "FORBIDDEN"),
+            Some(code) if code.starts_with("ZONE_RESOURCE_POOL_EXHAUSTED") => {
+                (503, "SERVICE UNAVAILABLE")
+            }
+            _ => (400, "BAD REQUEST"),
+        };
+        operation["httpErrorStatusCode"] = status.into();
+        operation["httpErrorMessage"] = message.into();
         operation["error"] = json!({"errors": [error]});
     }
-    put_all(store, then.unwrap_or_default())
+    Ok(store.apply(then.unwrap_or_default())?)
 }
 
 /// Everything below `…/operations`.

@@ -10,6 +10,7 @@ mod objects;
 mod upload;
 
 pub use blob::Upload;
+pub use buckets::key as bucket_key;
 pub use objects::{access, object_key};
 pub use upload::{expire_uploads, upload};
 
@@ -67,6 +68,12 @@ pub async fn call(call: &mut Call, path: &[&str]) -> Result<Reply> {
             path.join("/")
         ))),
     }
+}
+
+/// `GET /BUCKET/OBJECT`, a read by the XML API: what Google's Go client, and so terraform's gcs backend, reads with.
+/// Nothing else of that API is here.
+pub async fn xml_read(call: &mut Call, bucket: &str, object: &[&str]) -> Result<Reply> {
+    objects::download(call, bucket, &object.join("/")).await
 }
 
 /// Preconditions of a request, by the state of the object or bucket they are about.
