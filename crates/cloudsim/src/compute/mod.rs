@@ -76,6 +76,13 @@ const KINDS: &[Kind] = &[
     snapshots::KIND,
 ];
 
+/// Verbs that go on beside another change of the resource, as they do on disks in the real service.
+const SHARED_VERBS: &[&str] = &[
+    "addResourcePolicies",
+    "createSnapshot",
+    "removeResourcePolicies",
+];
+
 /// Verbs of every kind.
 const COMMON_VERBS: &[(&str, Verb)] = &[("setLabels", labels::set)];
 
@@ -505,8 +512,13 @@ fn difference(old: &Map<String, Value>, new: Map<String, Value>) -> Value {
         new.into_iter()
             .filter(|(field, value)| old.get(field) != Some(value)),
     );
-    fields.insert("_operation".to_owned(), Value::Null);
     fields.into()
+}
+
+/// The effect, and with it the end of the operation that the resource was in.
+fn freed(mut effect: Value) -> Value {
+    effect["_operation"] = Value::Null;
+    effect
 }
 
 /// Keeps a resource with the name of the operation that is under way on it.
@@ -529,7 +541,11 @@ fn change(
     }
     let (path, key) = (place.path(name), place.key(name));
     let old = find(store, &path)?.clone();
-    if old.get("_operation").is_some() {
+    let settled = ["READY", "RUNNING", "TERMINATED"]
+        .iter()
+        .any(|status| old["status"] == *status);
+    let shared = SHARED_VERBS.contains(&verb);
+    if old.get("_operation").is_some() && !(shared && settled) {
         advance(store, &key)?;
         return Err(ApiError::new(
             400,
@@ -561,8 +577,10 @@ fn change(
     }
     let pending = meanwhile.as_object().cloned().unwrap_or_default();
     let undone = difference(&pending, old.as_object().cloned().unwrap_or_default());
+    let undone = if shared { undone } else { freed(undone) };
     let done = match new {
-        Some(new) => vec![(key.clone(), difference(&pending, new))],
+        Some(new) if shared => vec![(key.clone(), difference(&pending, new))],
+        Some(new) => vec![(key.clone(), freed(difference(&pending, new)))],
         None => vec![
             (key.clone(), Value::Null),
             (place.policy_key(name), Value::Null),
@@ -575,11 +593,17 @@ fn change(
     };
     let operation =
         operations::start(store, call, place.project, &place.scope, verb, &old, ending)?;
-    also.made
-        .into_iter()
-        .try_for_each(|(key, value)| store.put(&key, value))?;
+    for (key, mut made) in also.made {
+        // What takes its time is moved on by those who look at it.
+        if made["status"] == "CREATING" {
+            made["_operation"] = operation["_key"].clone();
+        }
+        store.put(&key, made)?;
+    }
     store.apply(also.now)?;
-    put_pending(store, &key, meanwhile, &operation)?;
+    if !shared {
+        put_pending(store, &key, meanwhile, &operation)?;
+    }
     Ok(json(&public(&operation)))
 }
 

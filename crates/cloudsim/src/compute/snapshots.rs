@@ -34,7 +34,6 @@ fn fill(snapshot: &mut Fields, disk: &Value) {
     snapshot.insert("sourceDiskId".to_owned(), disk["id"].clone());
     snapshot.insert("diskSizeGb".to_owned(), disk["sizeGb"].clone());
     snapshot.insert("storageBytes".to_owned(), "0".into());
-    snapshot.insert("snapshotType".to_owned(), "STANDARD".into());
     snapshot.entry("storageLocations").or_insert(json!(["us"]));
 }
 
@@ -63,7 +62,7 @@ pub fn of_disk(context: &mut Context, disk: &mut Fields, body: Fields) -> Result
     context
         .also
         .success
-        .push((key.clone(), json!({"status": "READY"})));
+        .push((key.clone(), json!({"status": "READY", "_operation": null})));
     context.also.failure.push((key, Value::Null));
     Ok(())
 }
