@@ -1,5 +1,6 @@
 //! `/_sim/…`: what tests and rehearsals need beside Google's own API. Not logged, never struck by a fault.
 
+use crate::compute;
 use crate::error::{ApiError, Result};
 use crate::fault::Plan;
 use crate::http::{Call, Reply, json};
@@ -42,12 +43,27 @@ pub async fn call(call: &mut Call, path: &[&str]) -> Result<Reply> {
             storage::remove_orphans(&world.store(), &world.objects)?;
             Ok(json(&json!({})))
         }
+        (_, ["instances", project, zone, name, rest @ ..]) => {
+            let text = String::from_utf8(call.bytes(1 << 20).await?)
+                .map_err(|_| ApiError::invalid("The body is no text."))?;
+            let write = match (call.method.as_str(), rest) {
+                ("POST", ["serial"]) => compute::Inside::Serial(&text),
+                ("PUT", ["guest-attributes", namespace, key]) => {
+                    compute::Inside::GuestAttribute(format!("{namespace}/{key}"), &text)
+                }
+                _ => return Err(unknown()),
+            };
+            compute::from_inside(&mut world.store(), project, zone, name, write)?;
+            Ok(json(&json!({})))
+        }
         ("POST", ["expire-uploads"]) => {
             let expired = storage::expire_uploads(&world)?;
             Ok(json(&json!({"expired": expired})))
         }
-        _ => Err(ApiError::not_found(
-            "No such /_sim/ call; they are listed in docs/cloudsim.md.",
-        )),
+        _ => Err(unknown()),
     }
+}
+
+fn unknown() -> ApiError {
+    ApiError::not_found("No such /_sim/ call; they are listed in docs/cloudsim.md.")
 }

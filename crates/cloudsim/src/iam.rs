@@ -273,7 +273,14 @@ pub fn empty_policy() -> Value {
     json!({"version": 1, "etag": "ACAB"})
 }
 
-fn grants(store: &Store, policy: &Value, caller: &Caller, permission: &str) -> bool {
+/// `modified` are the roles whose grants the call changes.
+fn grants(
+    store: &Store,
+    policy: &Value,
+    caller: &Caller,
+    permission: &str,
+    modified: &[String],
+) -> bool {
     let bindings = policy["bindings"]
         .as_array()
         .map(Vec::as_slice)
@@ -283,8 +290,9 @@ fn grants(store: &Store, policy: &Value, caller: &Caller, permission: &str) -> b
             member == &*caller.member || member == "allUsers" || member == "allAuthenticatedUsers"
         };
         let role = binding["role"].as_str().unwrap_or_default();
-        // Conditions are not evaluated, so that one never grants more than it would in the real service.
-        binding.get("condition").is_none()
+        binding
+            .get("condition")
+            .is_none_or(|condition| holds_here(condition, modified))
             && binding["members"]
                 .as_array()
                 .is_some_and(|members| members.iter().any(member))
@@ -312,11 +320,22 @@ pub fn allowed(
     project: &str,
     policy: Option<&Value>,
 ) -> bool {
+    allowed_to_grant(store, caller, permission, project, policy, &[])
+}
+
+/// The same for a call that changes the grants of some roles.
+fn allowed_to_grant(
+    store: &Store,
+    caller: &Caller,
+    permission: &str,
+    project: &str,
+    policy: Option<&Value>,
+    roles: &[String],
+) -> bool {
+    let by = |policy: &Value| grants(store, policy, caller, permission, roles);
     caller.owner
-        || policy.is_some_and(|policy| grants(store, policy, caller, permission))
-        || store
-            .get(&project_policy_key(project))
-            .is_some_and(|policy| grants(store, policy, caller, permission))
+        || policy.is_some_and(by)
+        || store.get(&project_policy_key(project)).is_some_and(by)
 }
 
 /// `allowed`, or 403 in Google's words.
@@ -331,14 +350,18 @@ pub fn require(
     if allowed(store, caller, permission, project, policy) {
         return Ok(());
     }
-    Err(ApiError::new(
+    Err(denied(caller, permission, resource))
+}
+
+fn denied(caller: &Caller, permission: &str, resource: &str) -> ApiError {
+    ApiError::new(
         403,
         "forbidden",
         format!(
             "{} does not have {permission} access to {resource}. Permission '{permission}' denied on resource (or it may not exist).",
             caller.email()
         ),
-    ))
+    )
 }
 
 /// A resource that has a policy.
@@ -383,13 +406,18 @@ impl Guarded<'_> {
                 Ok(json(&current))
             }
             "setIamPolicy" => {
-                self.require(store, call, verb)?;
                 let mut new = body.remove("policy").unwrap_or_else(|| json!({}));
                 let mask = body.get("updateMask").and_then(Value::as_str);
                 if !mask.is_some_and(|mask| mask.contains("auditConfigs"))
                     && let Some(kept) = current.get("auditConfigs")
                 {
                     new["auditConfigs"] = kept.clone();
+                }
+                let modified = modified_roles(&current, &new);
+                let permission = format!("{}.{verb}", self.permissions);
+                let (caller, own) = (call.caller()?, Some(&current));
+                if !allowed_to_grant(store, caller, &permission, self.project, own, &modified) {
+                    return Err(denied(caller, &permission, &format!("'{}'", self.name)));
                 }
                 let stale = ApiError::new(
                     409,
@@ -419,6 +447,37 @@ impl Guarded<'_> {
             ))),
         }
     }
+}
+
+/// The roles whose bindings differ between two policies.
+fn modified_roles(old: &Value, new: &Value) -> Vec<String> {
+    let bindings = |policy: &Value| policy["bindings"].as_array().cloned().unwrap_or_default();
+    let (old, new) = (bindings(old), bindings(new));
+    let changed = old
+        .iter()
+        .filter(|binding| !new.contains(binding))
+        .chain(new.iter().filter(|binding| !old.contains(binding)));
+    changed
+        .map(|binding| binding["role"].as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
+/// Whether a condition holds. One form is evaluated, the limit on granting roles; any other does not hold, so that none
+/// grants more than it would in the real service.
+/// <https://cloud.google.com/iam/docs/setting-limits-on-granting-roles>
+fn holds_here(condition: &Value, modified: &[String]) -> bool {
+    let attribute = "api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly([";
+    let expression = condition["expression"].as_str().unwrap_or_default();
+    let listed = expression
+        .strip_prefix(attribute)
+        .and_then(|rest| rest.strip_suffix("])"));
+    listed.is_some_and(|listed| {
+        let mut names = listed.split(',').map(|name| name.trim().trim_matches('\''));
+        modified
+            .iter()
+            .all(|role| names.clone().any(|name| name == role))
+            && names.next().is_some()
+    })
 }
 
 /// Replaces a policy. The etag, if given, must be the current one: otherwise someone else wrote in between (412).

@@ -301,3 +301,136 @@ fn what_a_machine_needs_must_be_there() {
         "alice"
     );
 }
+
+#[test]
+fn a_disk_resized_while_its_machine_goes_keeps_its_new_size() {
+    let (_sim, client) = furnished();
+    wait(&client, &insert(&client, &machine(&client)));
+    let delete = client.delete(&format!("{ZONE}/instances/alice"));
+    let resize = client.post(
+        &format!("{ZONE}/disks/alice-home/resize"),
+        &json!({"sizeGb": "200"}),
+    );
+    wait(&client, &resize);
+    wait(&client, &delete);
+    let home = get(&client, "disks/alice-home");
+    assert_eq!(home["sizeGb"], "200");
+    assert!(home.get("users").is_none(), "{home}");
+}
+
+#[test]
+fn the_serial_port_is_read_from_where_the_last_read_ended() {
+    let (_sim, client) = furnished();
+    wait(&client, &insert(&client, &machine(&client)));
+    let first = get(&client, "instances/alice/serialPort?port=1");
+    assert!(
+        first["contents"]
+            .as_str()
+            .unwrap()
+            .contains("alice started")
+    );
+    let serial = "/_sim/instances/demo/europe-west4-a/alice/serial";
+    client.send("POST", serial, &[], b"login: ");
+    let next = first["next"].as_str().unwrap();
+    let second = get(&client, &format!("instances/alice/serialPort?start={next}"));
+    assert_eq!(second["contents"], "login: ");
+    assert_eq!(second["start"], next);
+    let tail = get(&client, "instances/alice/serialPort?start=-3");
+    assert_eq!(tail["contents"], "n: ");
+}
+
+#[test]
+fn guest_attributes_need_the_metadata_that_allows_them() {
+    let (_sim, client) = furnished();
+    wait(&client, &insert(&client, &machine(&client)));
+    let write = || {
+        let path = "/_sim/instances/demo/europe-west4-a/alice/guest-attributes/workspace/system";
+        client.send("PUT", path, &[], b"/nix/store/a").status
+    };
+    let read = |query: &str| {
+        client.get(&format!(
+            "{ZONE}/instances/alice/getGuestAttributes?queryPath={query}"
+        ))
+    };
+    assert_eq!((write(), read("workspace/").status), (403, 400));
+    let print = get(&client, "instances/alice")["metadata"]["fingerprint"].clone();
+    let items = json!([{"key": "enable-guest-attributes", "value": "TRUE"}]);
+    let metadata = json!({"fingerprint": print, "items": items});
+    wait(&client, &verb(&client, "setMetadata", &metadata));
+    assert_eq!(read("workspace/").status, 404, "nothing is written yet");
+    assert_eq!(write(), 200);
+    let items = json!([{"namespace": "workspace", "key": "system", "value": "/nix/store/a"}]);
+    assert_eq!(read("workspace/").json()["queryValue"]["items"], items);
+    assert_eq!(
+        read("workspace/system").json()["queryValue"]["items"],
+        items
+    );
+    assert_eq!(read("other/").status, 404);
+}
+
+#[test]
+fn a_schedule_in_use_is_not_deleted() {
+    let (_sim, client) = furnished();
+    let policies = format!("{REGION}/resourcePolicies");
+    let daily = json!({"name": "daily", "snapshotSchedulePolicy": {}});
+    wait(&client, &client.post(&policies, &daily));
+    let named = json!({"resourcePolicies": ["regions/europe-west4/resourcePolicies/daily"]});
+    let disk = format!("{ZONE}/disks/alice-home");
+    wait(
+        &client,
+        &client.post(&format!("{disk}/addResourcePolicies"), &named),
+    );
+    let refused = client.delete(&format!("{policies}/daily"));
+    assert_eq!(refused.reason(), "resourceInUseByAnotherResource");
+    wait(
+        &client,
+        &client.post(&format!("{disk}/removeResourcePolicies"), &named),
+    );
+    wait(&client, &client.delete(&format!("{policies}/daily")));
+    assert_eq!(client.get(&format!("{policies}/daily")).status, 404);
+}
+
+#[test]
+fn a_disk_comes_back_from_its_snapshot() {
+    let (_sim, client) = furnished();
+    let snapshot = client.post(
+        &format!("{ZONE}/disks/alice-home/createSnapshot"),
+        &json!({"name": "alice-1"}),
+    );
+    wait(&client, &snapshot);
+    let made = client.get(&format!("{GLOBAL}/snapshots/alice-1")).json();
+    assert_eq!(
+        (made["status"].clone(), made["diskSizeGb"].clone()),
+        (json!("READY"), json!("100"))
+    );
+    wait(&client, &client.delete(&format!("{ZONE}/disks/alice-home")));
+    let smaller =
+        json!({"name": "alice-home", "sizeGb": "50", "sourceSnapshot": "global/snapshots/alice-1"});
+    assert_eq!(client.post(&format!("{ZONE}/disks"), &smaller).status, 400);
+    let back = json!({"name": "alice-home", "sourceSnapshot": "global/snapshots/alice-1"});
+    wait(&client, &client.post(&format!("{ZONE}/disks"), &back));
+    assert_eq!(get(&client, "disks/alice-home")["sizeGb"], "100");
+}
+
+#[test]
+fn a_machine_type_that_is_none_is_refused_and_the_rest_tell_what_they_give() {
+    let (_sim, client) = furnished();
+    let mut wrong = machine(&client);
+    wrong["machineType"] = "zones/europe-west4-a/machineTypes/n2-standart-8".into();
+    assert_eq!(insert(&client, &wrong).status, 400);
+    let g2 = get(&client, "machineTypes/g2-standard-24");
+    assert_eq!(
+        (g2["guestCpus"].clone(), g2["memoryMb"].clone()),
+        (json!(24), json!(98304))
+    );
+    assert_eq!(
+        g2["accelerators"],
+        json!([{"guestAcceleratorType": "nvidia-l4", "guestAcceleratorCount": 2}])
+    );
+    assert_eq!(
+        client
+            .get(&format!("{ZONE}/machineTypes/g2-standard-10"))
+            .status,
+        404
+    );
+}

@@ -5,6 +5,7 @@ use super::{Context, Kind, LINKS, Scope, catalog, disks, find, labels, link, pol
 use crate::error::{ApiError, Result};
 use crate::fault::OperationError;
 use crate::http::{Query, now};
+use crate::store::Store;
 use serde_json::{Map, Value, json};
 
 type Fields = Map<String, Value>;
@@ -181,6 +182,45 @@ fn say(instance: &mut Fields, what: &str) {
     instance.insert("_serial".to_owned(), format!("{before}{line}").into());
 }
 
+/// What a machine writes, as no machine runs here.
+pub enum Inside<'a> {
+    /// To its serial port.
+    Serial(&'a str),
+    /// To its metadata server: `NAMESPACE/KEY` and the value.
+    GuestAttribute(String, &'a str),
+}
+
+/// Writes as the machine itself would.
+pub fn from_inside(
+    store: &mut Store,
+    project: &str,
+    zone: &str,
+    name: &str,
+    write: Inside,
+) -> Result<()> {
+    let path = format!("projects/{project}/zones/{zone}/instances/{name}");
+    let instance = find(store, &path)?;
+    let effect = match write {
+        Inside::Serial(text) => {
+            let before = instance["_serial"].as_str().unwrap_or_default();
+            json!({"_serial": format!("{before}{text}")})
+        }
+        Inside::GuestAttribute(..) if !takes_guest_attributes(instance) => {
+            return Err(ApiError::new(
+                403,
+                "forbidden",
+                "Guest attributes endpoint access is disabled.",
+            ));
+        }
+        Inside::GuestAttribute(path, value) => {
+            let mut all = instance["_guest"].as_object().cloned().unwrap_or_default();
+            all.insert(path, value.into());
+            json!({"_guest": all})
+        }
+    };
+    Ok(store.apply(vec![(format!("compute/{path}"), effect)])?)
+}
+
 fn only_stopped(instance: &Fields, what: &str) -> Result<()> {
     if instance["status"] == "TERMINATED" {
         return Ok(());
@@ -351,7 +391,7 @@ fn serial_output(query: &Query, instance: &Value) -> Result<Value> {
 }
 
 /// Whether the machine may have guest attributes, by its metadata.
-pub fn takes_guest_attributes(instance: &Value) -> bool {
+fn takes_guest_attributes(instance: &Value) -> bool {
     let on = |item: &Value| {
         let value = item["value"].as_str().unwrap_or_default();
         item["key"] == "enable-guest-attributes" && value.eq_ignore_ascii_case("true")

@@ -16,6 +16,8 @@ mod policies;
 mod project;
 mod snapshots;
 
+pub use instances::{Inside, from_inside};
+
 use crate::World;
 use crate::error::{ApiError, Result};
 use crate::fault::OperationError;
