@@ -21,6 +21,7 @@ let
         modules.gce
         modules.gateway
         modules.ide
+        modules.home
         {
           nixpkgs.hostPlatform = "x86_64-linux";
           system.stateVersion = lib.mkDefault "26.05";
@@ -43,6 +44,8 @@ in
             inherit name;
             inherit (workspace) owner domain;
             inherit (fleet.access) exposure;
+            # The name that terraform gives the home disk's attachment.
+            home.device = "/dev/disk/by-id/google-home";
             gateway = lib.mkIf (fleet.access.exposure == "public") {
               inherit (fleet.access) login;
               acmeEmail = fleet.access.acme_email;

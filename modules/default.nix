@@ -5,5 +5,6 @@
   gce = ./gce;
   gateway = ./gateway;
   ide = ./ide;
+  home = ./home;
   cuda = ./accelerators/cuda.nix;
 }

@@ -20,6 +20,8 @@ in
   // import ./every-module-alone.nix { inherit lib modules pkgs; };
 
   vm = {
+    home-is-kept = test ./home-is-kept.nix;
+    missing-home-is-loud = test ./missing-home-is-loud.nix;
     image-boots = test ./image-boots.nix;
   };
 }

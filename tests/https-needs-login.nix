@@ -77,17 +77,21 @@ in
             f"--data-urlencode username=${owner} --data-urlencode 'password={password}' --data-urlencode 'rd={rd}' {site}/oauth2/sign_in"
         )
 
-    # The workspace orders its certificate as it boots.
-    acme.start()
-    acme.wait_for_unit("pebble.service")
-    acme.wait_for_open_port(443)
     workspace.start()
     client.start()
     workspace.wait_for_unit("multi-user.target")
     client.wait_for_unit("multi-user.target")
 
+    with subtest("before there is a certificate nginx has one of its own"):
+        client.wait_until_succeeds(f"curl --silent --insecure --output /dev/null {site}/", timeout=60)
+
     with subtest("the certificate is from the certificate authority"):
+        acme.start()
+        acme.wait_for_unit("pebble.service")
+        acme.wait_for_open_port(443)
         client.wait_until_succeeds("curl --silent --fail --insecure https://acme.test:15000/roots/0 > /tmp/ca.crt", timeout=60)
+        client.fail(f"{curl} --output /dev/null {site}/")
+        workspace.succeed("systemctl start acme-order-renew-${domain}.service")
         client.wait_until_succeeds(f"{curl} --output /dev/null {site}/", timeout=120)
 
     with subtest("HTTP leads to HTTPS"):
@@ -107,6 +111,13 @@ in
         assert 'value="/edit/?folder=/home/alice&amp;x=1"' in page, page
         assert status_of(f"{site}/oauth2/start") == "404 "
         assert status_of(f"{site}/oauth2/callback?code=x&state=y") == "404 "
+
+    with subtest("bad news is on the login page, and only then"):
+        assert 'class="notice"' not in page and "<!--#" not in page and 'id="notice"' not in page, page
+        workspace.succeed("mkdir -p /run/workspace", "echo '<p class=\"notice\">bad news</p>' > /run/workspace/notice.html")
+        assert '<p class="notice">bad news</p>' in client.succeed(f"{curl} {site}/oauth2/sign_in"), "no notice"
+        workspace.succeed("rm /run/workspace/notice.html")
+        assert status_of(f"{site}/.workspace/notice.html") == "404 "
 
     with subtest("a wrong password is refused"):
         assert sign_in("wrong") == "401 "
@@ -128,6 +139,12 @@ in
         workspace.succeed("test $(systemctl show --property=User --value openvscode-server) = alice")
         workspace.succeed("test $(stat --format=%U /run/workspace-ide/editor.sock) = alice")
         workspace.fail("runuser -u nobody -- test -x /run/workspace-ide")
+
+    with subtest("an editor that does not run is told as such"):
+        workspace.succeed("systemctl stop openvscode-server")
+        assert "alice is not ready" in client.succeed(f"{curl} --cookie /tmp/cookies {site}/edit/")
+        workspace.succeed("systemctl start openvscode-server")
+        client.succeed(f"{curl} --fail --output /dev/null --cookie /tmp/cookies {site}/edit/")
 
     with subtest("another name or the bare address gets no answer"):
         address = client.succeed("getent hosts ${domain} | awk '{ print $1 }'").strip()

@@ -40,11 +40,31 @@ let
     '';
   }) routes;
 
-  # `return` alone would answer before the login is asked for.
-  startPage = {
+  notReady = pkgs.replaceVars ./pages/not_ready.html { name = lib.escapeXML config.workspace.name; };
+  ownPages = {
+    # `return` alone would answer before the login is asked for.
     "= /".tryFiles = "/.none @start";
     "@start".return = "302 /edit/";
+    # In place of a server that does not answer.
+    "= /.workspace/not_ready.html" = {
+      alias = notReady;
+      extraConfig = ''
+        internal;
+        auth_request off;
+        ssi on;
+      '';
+    };
+    # Included in other pages; mostly there is none.
+    "= /.workspace/notice.html" = {
+      alias = config.workspace.notice;
+      extraConfig = ''
+        internal;
+        auth_request off;
+        log_not_found off;
+      '';
+    };
   };
+  notReadyPage = "error_page 502 504 =503 /.workspace/not_ready.html;";
 
   # A machine that has booted the image of a profile and is nobody's yet.
   nobodys = pkgs.writeTextDir "index.html" ''
@@ -123,8 +143,9 @@ in
           forceSSL = true;
           extraConfig = ''
             add_header Strict-Transport-Security "max-age=31536000" always;
+            ${notReadyPage}
           '';
-          locations = routeLocations // startPage;
+          locations = routeLocations // ownPages;
         };
         # Whoever asks for another name, or for the bare address, gets no answer.
         "_" = {
@@ -152,7 +173,8 @@ in
         # whose name was made to resolve to the tunnel.
         localhost = {
           serverAliases = [ "127.0.0.1" ];
-          locations = routeLocations // startPage;
+          extraConfig = notReadyPage;
+          locations = routeLocations // ownPages;
         };
         "_" = {
           default = true;

@@ -248,6 +248,10 @@ in
           proxyPass = proxy;
           extraConfig = ''
             auth_request off;
+            # The notice, if there is one. oauth2-proxy's template would drop the comment.
+            sub_filter '<div id="notice"></div>'
+              '<!--# block name="none" --><!--# endblock --><!--# include virtual="/.workspace/notice.html" stub="none" -->';
+            ssi on;
             set $target "";
             if ($args ~ "^rd=(/.*)$") {
               set $target $1;

@@ -86,6 +86,16 @@ in
       example = "private";
     };
 
+    notice = mkOption {
+      type = types.path;
+      default = "/run/workspace/notice.html";
+      readOnly = true;
+      description = ''
+        Fragment of HTML that the gateway shows on its login page and in place of a server
+        that does not answer. Whatever has bad news for the owner writes this file.
+      '';
+    };
+
     routes = mkOption {
       type = types.attrsOf (types.submodule routeOptions);
       default = { };

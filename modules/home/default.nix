@@ -1,0 +1,151 @@
+# The disk that outlives the machine: the owner's home, and the state that a machine
+# built anew must not lose. Without the disk nothing is written in its place.
+{
+  config,
+  lib,
+  pkgs,
+  utils,
+  ...
+}:
+let
+  inherit (lib) mkIf mkOption types;
+  cfg = config.workspace.home;
+  inherit (config.workspace) owner user;
+  account = config.users.users.${user};
+
+  disk = "/persist";
+  unitOf = utils.escapeSystemdPath cfg.device;
+
+  script =
+    name: runtimeInputs: file: arguments:
+    "${
+      lib.getExe (
+        pkgs.writeShellApplication {
+          inherit name runtimeInputs;
+          text = builtins.readFile file;
+        }
+      )
+    } ${utils.escapeSystemdExecArgs arguments}";
+in
+{
+  imports = [ ../workspace ];
+
+  options.workspace.home.device = mkOption {
+    type = types.nullOr types.path;
+    default = null;
+    description = ''
+      The disk that holds the owner's home and outlives the machine. It is formatted if
+      it is empty, and only then. `null` means that the home is on the boot disk.
+    '';
+    example = "/dev/disk/by-id/google-home";
+  };
+
+  config = mkIf (cfg.device != null && owner != null) {
+    fileSystems.${disk} = {
+      inherit (cfg) device;
+      fsType = "ext4";
+      autoResize = true;
+      # A machine without its disk must still come up and say so.
+      options = [
+        "nofail"
+        "x-systemd.device-timeout=90s"
+        "x-systemd.requires=workspace-disk-format.service"
+      ];
+    };
+
+    systemd.services.workspace-disk-format = {
+      description = "File system on the workspace's disk";
+      unitConfig = {
+        DefaultDependencies = false;
+        BindsTo = "${unitOf}.device";
+      };
+      after = [ "${unitOf}.device" ];
+      before = [ "systemd-fsck@${unitOf}.service" ];
+      serviceConfig = {
+        Type = "oneshot";
+        RemainAfterExit = true;
+        ExecStart = script "workspace-disk-format" [
+          pkgs.coreutils
+          pkgs.diffutils
+          pkgs.e2fsprogs
+          pkgs.util-linux
+        ] ./format.sh [ cfg.device ];
+      };
+    };
+
+    # Bound by a script rather than by mount units: those would make whatever keeps its
+    # state there wait for the disk, the login page too, which must say that it is missing.
+    systemd.services.workspace-disk = {
+      description = "What lies on the workspace's disk";
+      unitConfig = {
+        DefaultDependencies = false;
+        RequiresMountsFor = disk;
+        # Whatever may have come of the mount: never the folder on the boot disk.
+        ConditionPathIsMountPoint = disk;
+      };
+      before = [ "basic.target" ];
+      # Also when the disk is attached to a running machine.
+      wantedBy = [
+        "basic.target"
+        "persist.mount"
+      ];
+      wants = mkIf config.services.openvscode-server.enable [ "openvscode-server.service" ];
+      serviceConfig = {
+        Type = "oneshot";
+        RemainAfterExit = true;
+        ExecStart =
+          script "workspace-disk"
+            [
+              pkgs.coreutils
+              pkgs.util-linux
+            ]
+            ./bind.sh
+            [
+              disk
+              user
+              account.group
+              account.home
+              config.workspace.notice
+            ];
+      };
+    };
+
+    systemd.services.workspace-disk-missing = {
+      description = "Word that the workspace's disk is missing";
+      unitConfig = {
+        DefaultDependencies = false;
+        ConditionPathIsMountPoint = "!/home";
+      };
+      after = [ "workspace-disk.service" ];
+      # Nobody logs in before.
+      before = [
+        "basic.target"
+        "systemd-user-sessions.service"
+      ];
+      wantedBy = [ "basic.target" ];
+      serviceConfig = {
+        Type = "oneshot";
+        RemainAfterExit = true;
+        ExecStart =
+          script "workspace-disk-missing"
+            [
+              pkgs.coreutils
+              pkgs.e2fsprogs
+            ]
+            ./missing.sh
+            [
+              cfg.device
+              config.workspace.notice
+            ];
+      };
+    };
+
+    # Made on the disk, not in the folder that the disk is mounted on.
+    users.users.${user}.createHome = false;
+
+    systemd.services.openvscode-server = mkIf config.services.openvscode-server.enable {
+      after = [ "workspace-disk.service" ];
+      unitConfig.ConditionPathIsMountPoint = "/home";
+    };
+  };
+}
