@@ -49,8 +49,14 @@ pub type Rates = HashMap<(&'static str, String), (Instant, u64)>;
 
 /// Refuses a call that its project may not make, or not now.
 pub fn admit(call: &Call, api: &'static str, project: &str) -> Result<()> {
-    let settings = call.world.settings().clone();
-    if let Some(limit) = settings.requests_per_minute.get(api) {
+    let (limit, apis_start_disabled) = {
+        let settings = call.world.settings();
+        (
+            settings.requests_per_minute.get(api).copied(),
+            settings.apis_start_disabled,
+        )
+    };
+    if let Some(limit) = limit {
         let mut rates = call.world.rates.lock().expect("no panic while held");
         let rate = rates
             .entry((api, project.to_owned()))
@@ -59,11 +65,11 @@ pub fn admit(call: &Call, api: &'static str, project: &str) -> Result<()> {
             *rate = (Instant::now(), 0);
         }
         rate.1 += 1;
-        if rate.1 > *limit {
+        if rate.1 > limit {
             return Err(too_fast(api, project));
         }
     }
-    if !settings.apis_start_disabled || api == "serviceusage.googleapis.com" {
+    if !apis_start_disabled || api == "serviceusage.googleapis.com" {
         return Ok(());
     }
     let mut store = call.world.store();
