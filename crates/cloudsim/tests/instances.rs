@@ -304,18 +304,25 @@ fn what_a_machine_needs_must_be_there() {
 
 #[test]
 fn a_disk_resized_while_its_machine_goes_keeps_its_new_size() {
-    let (_sim, client) = furnished();
-    wait(&client, &insert(&client, &machine(&client)));
-    let delete = client.delete(&format!("{ZONE}/instances/alice"));
-    let resize = client.post(
-        &format!("{ZONE}/disks/alice-home/resize"),
-        &json!({"sizeGb": "200"}),
-    );
-    wait(&client, &resize);
-    wait(&client, &delete);
-    let home = get(&client, "disks/alice-home");
-    assert_eq!(home["sizeGb"], "200");
-    assert!(home.get("users").is_none(), "{home}");
+    for resized_first in [true, false] {
+        let (_sim, client) = furnished();
+        wait(&client, &insert(&client, &machine(&client)));
+        let delete = client.delete(&format!("{ZONE}/instances/alice"));
+        let resize = client.post(
+            &format!("{ZONE}/disks/alice-home/resize"),
+            &json!({"sizeGb": "200"}),
+        );
+        let (first, second) = if resized_first {
+            (&resize, &delete)
+        } else {
+            (&delete, &resize)
+        };
+        wait(&client, first);
+        wait(&client, second);
+        let home = get(&client, "disks/alice-home");
+        assert_eq!(home["sizeGb"], "200");
+        assert!(home.get("users").is_none(), "{home}");
+    }
 }
 
 #[test]
