@@ -213,9 +213,9 @@ fn a_limited_administrator_grants_the_listed_roles_and_no_other() {
         let set = deployer.post("/crm/v1/projects/demo:setIamPolicy", &body);
         set.status
     };
-    assert_eq!(grant(&["roles/logging.logWriter"]), 200);
     assert_eq!(grant(&["roles/owner"]), 403);
     assert_eq!(grant(&["roles/owner", "roles/logging.logWriter"]), 403);
+    assert_eq!(grant(&["roles/logging.logWriter"]), 200);
     assert!(!read().to_string().contains("roles/owner"));
 }
 
