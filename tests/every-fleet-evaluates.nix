@@ -11,6 +11,7 @@ let
     "custom-n1-with-gpu"
     "every-key"
     "longest-name"
+    "owner-named-like-a-system-account"
     "private"
     "private-keeps-address"
     "smallest"

@@ -134,6 +134,12 @@ in
     with subtest("and a websocket of it"):
         cookie = client.succeed("awk '/__Host-workspace/ { print $6 \"=\" $7 }' /tmp/cookies").strip()
         client.succeed(f"python3 /etc/editor-websocket.py ${domain} '{cookie}'")
+        client.succeed(f"python3 /etc/editor-websocket.py ${domain} '{cookie}' {site}")
+
+    with subtest("but not from somebody else's page in the same browser"):
+        for origin in ["https://bob.endpoints.acme-data-science.cloud.goog", f"{site}.evil.example", "null"]:
+            refusal = client.fail(f"python3 /etc/editor-websocket.py ${domain} '{cookie}' {origin} 2>&1")
+            assert "HTTP 403" in refusal, refusal
 
     with subtest("the editor runs as the owner"):
         workspace.succeed("test $(systemctl show --property=User --value openvscode-server) = alice")
@@ -154,6 +160,16 @@ in
 
     with subtest("nothing else listens"):
         assert client.succeed(f"python3 /etc/open-ports.py {address}").split() == ["80", "443"]
+
+    with subtest("a password in a header is no way in"):
+        for path in ["/edit/", "/oauth2/auth", "/oauth2/userinfo"]:
+            status = status_of(site + path, "--user '${owner}:${password}'")
+            assert status.startswith("302 ") and "/oauth2/sign_in" in status or status == "401 ", (path, status)
+
+    with subtest("guessing is slow"):
+        guesses = [sign_in("wrong") for _ in range(30)]
+        assert guesses.count("429 ") >= 5, guesses
+        assert status_of(f"{site}/oauth2/sign_in") == "200 "
 
     with subtest("no unit failed"):
         assert workspace.succeed("systemctl --failed --no-legend") == ""

@@ -68,7 +68,7 @@ in
 
     with subtest("without a password nobody gets in, and the log says what to do"):
         workspace.succeed("systemctl start workspace-login-secret")
-        assert "has no version of workspace-alice-password yet" in workspace.succeed("journalctl --unit workspace-login-secret")
+        assert "has no version of workspace-alice-password" in workspace.succeed("journalctl --unit workspace-login-secret")
         for guess in ["", "nobody", "password"]:
             assert sign_in(guess) in ["400", "401"], guess
 
@@ -98,6 +98,18 @@ in
         workspace.succeed("curl --silent --fail --insecure --cookie /tmp/cookies https://${domain}/oauth2/auth")
         assert sign_in("poison one") == "401"
         assert sign_in("poison two") == "302"
+
+    with subtest("an empty password is none"):
+        set_password("")
+        workspace.fail("systemctl start workspace-login-secret")
+        assert "workspace-alice-password is empty" in workspace.succeed("journalctl --unit workspace-login-secret")
+        assert sign_in("poison two") == "302"
+
+    with subtest("a password that was taken back lets nobody in"):
+        google.succeed("rm /run/password")
+        workspace.succeed("systemctl start workspace-login-secret")
+        workspace.wait_until_succeeds("journalctl --unit oauth2-proxy --since -1min | grep -E 'reloading|resumed'", timeout=30)
+        assert sign_in("poison two") == "401"
 
     with subtest("secrets are where only the login reads them"):
         workspace.succeed("test $(stat --format=%U:%a /run/workspace-login) = oauth2-proxy:700")

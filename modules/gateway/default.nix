@@ -28,10 +28,29 @@ let
     else
       "http://127.0.0.1:${toString route.port}";
 
+  # Browsers let any page open a websocket to any place, with that place's cookies: a
+  # page of somebody else's would be a terminal in here. They say whose page it was.
+  ownOrigin =
+    if public then
+      "https://${lib.escapeRegex host}"
+    else
+      "http://(localhost|127\\.0\\.0\\.1)(:[0-9]+)?";
+  foreignWebsockets = ''
+    map "$http_upgrade|$http_origin" $foreign_websocket {
+      default 1;
+      "~^\|" 0;
+      "~^[^|]+\|$" 0;
+      "~^[^|]+\|${ownOrigin}$" 0;
+    }
+  '';
+
   routeLocations = lib.mapAttrs (_path: route: {
     proxyPass = upstream route;
     proxyWebsockets = true;
     extraConfig = ''
+      if ($foreign_websocket) {
+        return 403;
+      }
       # Editors keep a connection open for as long as they are open, and upload big files.
       proxy_read_timeout 1d;
       proxy_send_timeout 1d;
@@ -64,7 +83,7 @@ let
       '';
     };
   };
-  notReadyPage = "error_page 502 504 =503 /.workspace/not_ready.html;";
+  notReadyPage = "error_page 500 502 504 =503 /.workspace/not_ready.html;";
 
   # A machine that has booted the image of a profile and is nobody's yet.
   nobodys = pkgs.writeTextDir "index.html" ''
@@ -111,6 +130,7 @@ in
         recommendedProxySettings = true;
         recommendedTlsSettings = true;
         serverTokens = false;
+        appendHttpConfig = mkIf (public || private) foreignWebsockets;
       };
     }
 

@@ -20,8 +20,15 @@ status=$(
 )
 case $status in
   200) ;;
-  404)
-    echo "Secret Manager has no version of $SECRET yet, so nobody can log in. 'cargo xtask up' makes one." >&2
+  # 400: the newest version is disabled or destroyed.
+  400 | 404)
+    echo "Secret Manager has no version of $SECRET that may be read, so nobody can log in. 'cargo xtask up' makes one." >&2
+    rm -f "$DIRECTORY/version"
+    # What was valid no longer is. This is the hash of no password anybody could know.
+    if [ "$LOGIN" = password ] && ! grep -q '^nobody:' "$DIRECTORY/htpasswd"; then
+      printf 'nobody:{SHA}%s\n' "$(head -c 20 /dev/urandom | base64)" > "$answer.new"
+      mv "$answer.new" "$DIRECTORY/htpasswd"
+    fi
     exit 0
     ;;
   *)
@@ -38,12 +45,17 @@ payload() { jq --raw-output '.payload.data | @base64d' "$answer"; }
 case $LOGIN in
   password)
     target=$DIRECTORY/htpasswd
-    printf '%s:%s\n' "$OWNER" "$(payload | mkpasswd --stdin --method=bcrypt --rounds=12)" > "$answer.new"
+    [ -n "$(payload | head -1)" ] || {
+      echo "$SECRET is empty, or begins with an empty line. 'cargo xtask password --rotate' makes a new one." >&2
+      exit 1
+    }
+    hash=$(payload | mkpasswd --stdin --method=bcrypt --rounds=12)
+    printf '%s:%s\n' "$OWNER" "$hash" > "$answer.new"
     ;;
   google)
     # The file that Google's console offers for download when a client is made.
     target=$DIRECTORY/oauth-client.env
-    payload | jq --raw-output '.web | "OAUTH2_PROXY_CLIENT_ID=\(.client_id)\nOAUTH2_PROXY_CLIENT_SECRET=\(.client_secret)"' > "$answer.new"
+    payload | jq --exit-status --raw-output '.web | "OAUTH2_PROXY_CLIENT_ID=\(.client_id)\nOAUTH2_PROXY_CLIENT_SECRET=\(.client_secret)"' > "$answer.new"
     ;;
 esac
 mv "$answer.new" "$target"

@@ -23,7 +23,10 @@ let
   # In memory: what came from Secret Manager. On disk: what must survive a reboot.
   secrets = "/run/workspace-login";
   state = "/var/lib/workspace-login";
-  cookieSecret = "${state}/cookie-secret";
+  # Of this owner: whoever had the home disk before has seen the key that was theirs.
+  cookieSecret = "${state}/cookie-secret-${
+    lib.substring 0 16 (builtins.hashString "sha256" (toString owner))
+  }";
   htpasswd = if fromSecretManager then "${secrets}/htpasswd" else cfg.htpasswdFile;
   oauthClient = "${secrets}/oauth-client.env";
 
@@ -211,6 +214,18 @@ in
         ExecStart = lib.getExe fetch;
       };
     };
+    # An OAuth client is read when oauth2-proxy starts, and at first there is none.
+    systemd.paths.workspace-login-restart = mkIf (cfg.login == "google") {
+      wantedBy = [ "multi-user.target" ];
+      pathConfig.PathChanged = oauthClient;
+    };
+    systemd.services.workspace-login-restart = mkIf (cfg.login == "google") {
+      description = "Restart of the login with a new OAuth client";
+      serviceConfig = {
+        Type = "oneshot";
+        ExecStart = "${config.systemd.package}/bin/systemctl restart oauth2-proxy.service";
+      };
+    };
     # Often enough that a rotated password works before its owner has found the page.
     systemd.timers.workspace-login-secret = mkIf fromSecretManager {
       wantedBy = [ "timers.target" ];
@@ -221,20 +236,35 @@ in
       };
     };
 
+    # By address, so that who guesses does not lock the owner out elsewhere.
+    services.nginx.commonHttpConfig = ''
+      map $request_method $login_attempt {
+        default "";
+        POST $binary_remote_addr;
+      }
+      limit_req_zone $login_attempt zone=login:1m rate=10r/m;
+    '';
+
     services.nginx.virtualHosts.${domain} = {
       extraConfig = ''
         auth_request /oauth2/auth;
         error_page 401 = @login;
       '';
       locations = {
+        # Passwords are taken by the form alone, where guessing is slow: not by a header on
+        # any path.
         "/oauth2/" = {
           proxyPass = proxy;
-          extraConfig = "auth_request off;";
+          extraConfig = ''
+            auth_request off;
+            proxy_set_header Authorization "";
+          '';
         };
         "= /oauth2/auth" = {
           proxyPass = proxy;
           extraConfig = ''
             auth_request off;
+            proxy_set_header Authorization "";
             proxy_set_header Content-Length "";
             proxy_pass_request_body off;
           '';
@@ -248,6 +278,9 @@ in
           proxyPass = proxy;
           extraConfig = ''
             auth_request off;
+            proxy_set_header Authorization "";
+            limit_req zone=login burst=20 nodelay;
+            limit_req_status 429;
             # The notice, if there is one. oauth2-proxy's template would drop the comment.
             sub_filter '<div id="notice"></div>'
               '<!--# block name="none" --><!--# endblock --><!--# include virtual="/.workspace/notice.html" stub="none" -->';

@@ -4,6 +4,7 @@
   config,
   lib,
   modulesPath,
+  options,
   pkgs,
   ...
 }:
@@ -51,6 +52,13 @@ in
       dhcpV4Config.UseDomains = true;
     };
     systemd.network.wait-online.anyInterface = mkDefault true;
+
+    # Nobody on Google's network answers to it, and it would listen.
+    services.resolved =
+      if options.services.resolved ? settings then
+        { settings.Resolve.LLMNR = "false"; }
+      else
+        { llmnr = "false"; };
 
     # The metadata server answers before any resolver is up.
     networking.hosts."169.254.169.254" = [

@@ -5,7 +5,10 @@ disk=$1 user=$2 group=$3 home=$4 notice=$5
 
 bind() {
   mkdir --parents "$disk/$1" "$2"
-  mountpoint --quiet "$2" || mount --bind "$disk/$1" "$2"
+  ! mountpoint --quiet "$2" || return 0
+  # On a disk that came late, what the machine has made meanwhile.
+  [ -n "$(ls --almost-all "$disk/$1")" ] || cp --archive "$2/." "$disk/$1/"
+  mount --bind "$disk/$1" "$2"
 }
 
 bind home /home

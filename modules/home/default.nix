@@ -83,7 +83,11 @@ in
         # Whatever may have come of the mount: never the folder on the boot disk.
         ConditionPathIsMountPoint = disk;
       };
-      before = [ "basic.target" ];
+      before = [
+        "basic.target"
+        "acme-setup.service"
+        "workspace-login-prepare.service"
+      ];
       # Also when the disk is attached to a running machine.
       wantedBy = [
         "basic.target"

@@ -12,8 +12,12 @@ case $status in
     exit 1
     ;;
   2)
-    # blkid says the same of an empty disk and of one it cannot read.
-    head --bytes=1048576 "$device" | cmp --silent --bytes=1048576 - /dev/zero || {
+    # blkid says the same of an empty disk and of one it does not know. This much has the
+    # first copies that ext4 and others keep of what they overwrite first.
+    some=$((256 * 1024 * 1024))
+    size=$(blockdev --getsize64 "$device")
+    ((size >= some)) || some=$size
+    cmp --silent --bytes="$some" "$device" /dev/zero || {
       echo "$device holds no file system, but is not empty either. It is left as it is." >&2
       echo "Empty it with wipefs or blkdiscard if nothing on it is wanted, then restart the machine." >&2
       exit 1

@@ -16,8 +16,25 @@ let
     let
       local = lib.toLower (builtins.head (lib.splitString "@" owner));
       safe = lib.stringAsChars (c: if builtins.match "[a-z0-9]" c == null then "-" else c) local;
+      # root@acme.example is somebody, and not this machine's root.
+      taken = builtins.elem safe systemAccounts || builtins.match "(nixbld|systemd-).*" safe != null;
     in
-    lib.substring 0 31 (if builtins.match "[a-z].*" safe == null then "u-${safe}" else safe);
+    lib.substring 0 31 (if taken || builtins.match "[a-z].*" safe == null then "u-${safe}" else safe);
+  systemAccounts = [
+    "acme"
+    "bin"
+    "daemon"
+    "dhcpcd"
+    "docker"
+    "messagebus"
+    "nginx"
+    "nobody"
+    "nscd"
+    "oauth2-proxy"
+    "polkituser"
+    "root"
+    "sshd"
+  ];
 
   routeOptions = {
     options = {

@@ -1,5 +1,6 @@
-# Deployers apply the roots `homes` and `fleet` and push images. They cannot give themselves or others any further role;
-# that, and with it a change of this file, takes an owner of the project.
+# Deployers apply the roots `homes` and `fleet` and push images. On the project they can grant no role but those that
+# `fleet` grants; a change of this file takes an owner of the project. Trust them all the same: who may make machines and
+# service accounts, and act as these, can reach whatever an account of the project can.
 
 locals {
   deployer_roles = toset([
