@@ -2,12 +2,13 @@ use crate::{
     endpoint::Service,
     error::{Error, Result},
     http::{Call, Client, Reply, encode, one_line},
+    machines::Disk,
     storage::{Crc32c, Location, int64, seconds},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -96,30 +97,6 @@ pub struct Listed {
     pub used_by: Vec<String>,
 }
 
-/// What is known of a disk.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Disk {
-    name: String,
-    /// URL of the image that it was made from.
-    source_image: Option<String>,
-    /// URLs of the machines that have it.
-    #[serde(default)]
-    users: Vec<String>,
-}
-
-impl Disk {
-    /// The names of the machines that have it, or its own.
-    fn holders(&self) -> Vec<String> {
-        let last = |url: &String| url.rsplit('/').next().unwrap_or_default().to_owned();
-        if self.users.is_empty() {
-            vec![format!("disk {}", self.name)]
-        } else {
-            self.users.iter().map(last).collect()
-        }
-    }
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Operation {
@@ -181,21 +158,6 @@ impl Client {
         let mut all: Vec<Listed> = pages.into_iter().flatten().map(listed).collect();
         all.sort_by_key(|listed| std::cmp::Reverse(listed.image.created));
         Ok(all)
-    }
-
-    /// The disks of every zone and region.
-    fn list_disks(&self, project: &str) -> Result<Vec<Disk>> {
-        #[derive(Deserialize)]
-        struct Scope {
-            #[serde(default)]
-            disks: Vec<Disk>,
-        }
-        let url = format!("projects/{}/aggregated/disks", encode(project));
-        let list = Call::new(SERVICE, "GET", self.endpoints.url(SERVICE, &url));
-        let pages: Vec<HashMap<String, Scope>> =
-            self.pages(SERVICE, &list, &format!("Disks of {project}"))?;
-        let scopes = pages.into_iter().flatten();
-        Ok(scopes.flat_map(|(_, scope)| scope.disks).collect())
     }
 
     /// Makes sure that a READY image of this name exists, and returns it. One that exists is left as
@@ -331,8 +293,19 @@ impl Client {
         Call::new(SERVICE, method, self.endpoints.url(SERVICE, &path))
     }
 
-    /// Waits until the operation that a reply began is done.
+    /// Waits until the global operation that a reply began is done.
     fn finish(&self, project: &str, reply: Reply, doing: &str) -> Result<()> {
+        self.finish_in(project, "global", reply, doing)
+    }
+
+    /// Waits until the operation that a reply began is done, in `global` or `zones/ZONE`.
+    pub(crate) fn finish_in(
+        &self,
+        project: &str,
+        scope: &str,
+        reply: Reply,
+        doing: &str,
+    ) -> Result<()> {
         let mut operation: Operation = reply.into(SERVICE, doing)?;
         let started = Instant::now();
         let mut pause = FIRST_POLL;
@@ -357,7 +330,7 @@ impl Client {
             }
             sleep(&mut pause);
             let path = format!(
-                "projects/{}/global/operations/{}",
+                "projects/{}/{scope}/operations/{}",
                 encode(project),
                 encode(&operation.name)
             );
@@ -404,11 +377,20 @@ fn users_of(image: &str, disks: &[Disk]) -> Vec<String> {
     let mut users: Vec<String> = disks
         .iter()
         .filter(|disk| disk.source_image.as_deref().map(resource) == Some(resource(image)))
-        .flat_map(Disk::holders)
+        .flat_map(holders)
         .collect();
     users.sort();
     users.dedup();
     users
+}
+
+/// The names of the machines that have a disk, or its own.
+fn holders(disk: &Disk) -> Vec<String> {
+    if disk.users.is_empty() {
+        vec![format!("disk {}", disk.name)]
+    } else {
+        disk.users.clone()
+    }
 }
 
 /// A resource's path, which its URLs have in common whatever host they name.
@@ -431,7 +413,7 @@ fn sleep(pause: &mut Duration) {
 
 /// A random UUID (RFC 9562, version 4): Compute Engine takes a call that has the id of an earlier
 /// one for the same call.
-fn request_id() -> String {
+pub(crate) fn request_id() -> String {
     let id = fastrand::u128(..) & !(0xf << 76) & !(0x3 << 62) | 4 << 76 | 2 << 62;
     let hex = format!("{id:032x}");
     format!(
@@ -451,15 +433,11 @@ mod tests {
     #[test]
     fn an_image_is_used_by_machines_and_by_disks_that_no_machine_has() {
         let image = "projects/acme/global/images/base-1";
-        let disk = |name: &str, of: &str, users: &[&str]| {
-            Disk {
+        let disk = |name: &str, of: &str, users: &[&str]| Disk {
             name: name.to_owned(),
             source_image: Some(format!("https://www.googleapis.com/compute/v1/{of}")),
-            users: users
-                .iter()
-                .map(|name| format!("https://compute.googleapis.com/compute/v1/projects/acme/zones/z/instances/{name}"))
-                .collect(),
-        }
+            users: users.iter().map(|name| (*name).to_owned()).collect(),
+            ..Disk::default()
         };
         let disks = [
             disk("boot-bob", image, &["bob"]),

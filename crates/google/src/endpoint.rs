@@ -8,6 +8,8 @@ pub enum Service {
     Storage,
     /// Compute Engine.
     Compute,
+    /// Secret Manager.
+    Secrets,
 }
 
 struct Entry {
@@ -34,6 +36,13 @@ const TABLE: &[Entry] = &[
         api: "compute.googleapis.com",
         variable: "GOOGLE_COMPUTE_CUSTOM_ENDPOINT",
         default: "https://compute.googleapis.com/compute/v1/",
+    },
+    Entry {
+        service: Service::Secrets,
+        name: "Secret Manager",
+        api: "secretmanager.googleapis.com",
+        variable: "GOOGLE_SECRET_MANAGER_CUSTOM_ENDPOINT",
+        default: "https://secretmanager.googleapis.com/v1/",
     },
 ];
 

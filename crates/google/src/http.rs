@@ -179,6 +179,19 @@ impl Client {
         Ok(response)
     }
 
+    /// For pages that are no API.
+    pub(crate) fn agent(&self) -> &ureq::Agent {
+        &self.agent
+    }
+
+    /// The access token that calls carry.
+    ///
+    /// # Errors
+    /// There are no credentials.
+    pub fn token(&self) -> Result<String> {
+        self.credentials.token()
+    }
+
     pub(crate) fn notify(&self, text: &str) {
         (self.notice)(text);
     }

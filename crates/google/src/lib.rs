@@ -1,5 +1,5 @@
-//! A small blocking client of the Google Cloud APIs that the fleet uses: Cloud Storage (JSON API)
-//! and Compute Engine's images.
+//! A small blocking client of the Google Cloud APIs that the fleet uses: Cloud Storage (JSON API),
+//! Compute Engine's images, machines and disks, and Secret Manager.
 //!
 //! Every call may safely be made twice, by precondition, by request id or by its nature, so that a
 //! lost answer is asked for again and a killed process run again.
@@ -9,6 +9,9 @@ mod credentials;
 mod endpoint;
 mod error;
 mod http;
+mod machines;
+mod reach;
+mod secrets;
 mod storage;
 mod upload;
 
@@ -16,5 +19,6 @@ pub use compute::{Deprecated, Image, Listed, NewImage};
 pub use endpoint::{Endpoints, Service};
 pub use error::{Error, Kind, Result};
 pub use http::Client;
+pub use machines::{Disk, Instance, Place, Power};
 pub use storage::{Bucket, COMPOSE_LIMIT, Crc32c, Location, Object};
 pub use upload::Upload;

@@ -4,10 +4,16 @@
 mod meter;
 
 use clap::{Args, Parser, Subcommand};
-use google::{Client, Crc32c, Location, NewImage, Result, Upload};
+use google::{Client, Crc32c, Error, Location, NewImage, Place, Power, Result, Upload};
 use meter::Meter;
 use serde::Serialize;
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use serde_json::json;
+use std::{
+    io::Read as _,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 /// Talks to Cloud Storage and Compute Engine
 ///
@@ -34,10 +40,37 @@ enum On {
     /// Images of Compute Engine
     #[command(subcommand)]
     Images(Images),
+    /// Machines of Compute Engine
+    #[command(subcommand)]
+    Instances(Instances),
+    /// Disks of Compute Engine
+    #[command(subcommand)]
+    Disks(Disks),
+    /// Secrets of Secret Manager; what they hold goes through standard input and output
+    #[command(subcommand)]
+    Secrets(Secrets),
+    /// Waits until pages answer over a valid certificate
+    Reach {
+        /// https://…, one or more
+        #[arg(required = true)]
+        urls: Vec<String>,
+        /// Seconds to wait in all
+        #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+        within: u64,
+    },
+    /// Prints the access token, as `{"token": …}`, for other programs that call Google Cloud
+    Token,
 }
 
 #[derive(Subcommand)]
 enum Buckets {
+    /// Prints a bucket, `null` when the project has none of this name
+    Get {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        of: Project,
+    },
     /// Makes a private bucket unless it is there
     ///
     /// Uniform access, public access prevented, no soft delete. A bucket of this name in another
@@ -50,6 +83,9 @@ enum Buckets {
         /// Region or multi-region
         #[arg(long)]
         location: String,
+        /// Keep what is overwritten or deleted in it
+        #[arg(long)]
+        versioned: bool,
     },
 }
 
@@ -184,6 +220,83 @@ enum Images {
     },
 }
 
+#[derive(Subcommand)]
+enum Instances {
+    /// Prints the machines of every zone
+    List {
+        #[command(flatten)]
+        of: Project,
+    },
+    /// Starts machines, several at once, and waits until they run
+    Start {
+        #[command(flatten)]
+        of: Project,
+        /// ZONE/NAME, one or more
+        #[arg(required = true)]
+        at: Vec<Place>,
+    },
+    /// Stops machines, several at once, and waits until they have stopped
+    Stop {
+        #[command(flatten)]
+        of: Project,
+        /// ZONE/NAME, one or more
+        #[arg(required = true)]
+        at: Vec<Place>,
+    },
+    /// Prints what a machine wrote to its serial port, and where to go on from, as `{"contents": …, "next": …}`
+    Serial {
+        #[command(flatten)]
+        of: Project,
+        /// ZONE/NAME
+        at: Place,
+        /// From this byte on
+        #[arg(long, default_value_t = 0)]
+        start: i64,
+    },
+}
+
+#[derive(Subcommand)]
+enum Disks {
+    /// Prints the disks of every zone and region
+    List {
+        #[command(flatten)]
+        of: Project,
+    },
+    /// Deletes disks unless they are gone
+    Delete {
+        #[command(flatten)]
+        of: Project,
+        /// ZONE/NAME, one or more
+        #[arg(required = true)]
+        at: Vec<Place>,
+    },
+}
+
+#[derive(Subcommand)]
+enum Secrets {
+    /// Prints what a secret holds, as `{"text": …}`; `null` when it holds nothing yet
+    Access {
+        #[command(flatten)]
+        of: Project,
+        /// Its name
+        name: String,
+    },
+    /// Gives a secret that holds nothing what is on standard input, and prints `{"made": …}`
+    Ensure {
+        #[command(flatten)]
+        of: Project,
+        /// Its name
+        name: String,
+    },
+    /// Gives a secret what is on standard input, and destroys what it held before
+    Replace {
+        #[command(flatten)]
+        of: Project,
+        /// Its name
+        name: String,
+    },
+}
+
 #[derive(Args)]
 struct Project {
     /// The project it belongs to
@@ -206,13 +319,93 @@ fn run(cli: Cli) -> Result<()> {
         .with_patience(Duration::from_secs(cli.patience))
         .with_notice(meter::say);
     match cli.on {
-        On::Buckets(Buckets::Ensure { name, of, location }) => {
-            print(&cloud.ensure_bucket(&of.project, &name, &location)?);
+        On::Buckets(Buckets::Get { name, of }) => print(&cloud.bucket_of(&of.project, &name)?),
+        On::Buckets(Buckets::Ensure {
+            name,
+            of,
+            location,
+            versioned,
+        }) => {
+            let bucket = cloud.ensure_bucket(&of.project, &name, &location)?;
+            print(&if versioned {
+                cloud.ensure_versions(bucket)?
+            } else {
+                bucket
+            });
         }
         On::Objects(verb) => objects(&cloud, verb)?,
         On::Images(verb) => images(&cloud, verb)?,
+        On::Instances(verb) => instances(&cloud, verb)?,
+        On::Disks(Disks::List { of }) => print(&cloud.list_disks(&of.project)?),
+        On::Disks(Disks::Delete { of, at }) => {
+            for at in at {
+                cloud.delete_disk(&of.project, &at)?;
+            }
+        }
+        On::Secrets(verb) => secrets(&cloud, verb)?,
+        On::Reach { urls, within } => {
+            let end = Instant::now() + Duration::from_secs(within);
+            for url in urls {
+                cloud.reach(&url, end.saturating_duration_since(Instant::now()))?;
+            }
+        }
+        On::Token => print(&json!({"token": cloud.token()?})),
     }
     Ok(())
+}
+
+fn instances(cloud: &Client, verb: Instances) -> Result<()> {
+    match verb {
+        Instances::List { of } => print(&cloud.list_instances(&of.project)?),
+        Instances::Start { of, at } => cloud.power(&of.project, &at, Power::Start)?,
+        Instances::Stop { of, at } => cloud.power(&of.project, &at, Power::Stop)?,
+        Instances::Serial { of, at, start } => {
+            let (contents, next) = cloud.serial_output(&of.project, &at, start)?;
+            print(&json!({"contents": contents, "next": next}));
+        }
+    }
+    Ok(())
+}
+
+fn secrets(cloud: &Client, verb: Secrets) -> Result<()> {
+    match verb {
+        Secrets::Access { of, name } => {
+            let data = cloud.secret(&of.project, &name)?;
+            let text = data.map(String::from_utf8).transpose().map_err(|_| {
+                Error::failed(
+                    format!("Secret {name} holds no text"),
+                    "Give it a new version",
+                )
+            })?;
+            print(&text.map(|text| json!({"text": text})));
+        }
+        Secrets::Ensure { of, name } => {
+            let made = cloud.ensure_secret(&of.project, &name, &standard_input()?)?;
+            print(&json!({"made": made}));
+        }
+        Secrets::Replace { of, name } => {
+            cloud.replace_secret(&of.project, &name, &standard_input()?)?;
+        }
+    }
+    Ok(())
+}
+
+/// A secret for a command line would be in the list of processes.
+fn standard_input() -> Result<Vec<u8>> {
+    let mut data = Vec::new();
+    std::io::stdin().read_to_end(&mut data).map_err(|error| {
+        Error::failed(
+            format!("Standard input cannot be read ({error})"),
+            "Pipe the secret in",
+        )
+    })?;
+    if data.is_empty() {
+        return Err(Error::input(
+            "There is nothing on standard input",
+            "Pipe the secret in",
+        ));
+    }
+    Ok(data)
 }
 
 fn objects(cloud: &Client, verb: Objects) -> Result<()> {

@@ -195,6 +195,8 @@ pub struct Bucket {
     iam_configuration: IamConfiguration,
     #[serde(default)]
     soft_delete_policy: Option<SoftDeletePolicy>,
+    #[serde(default)]
+    versioning: Switch,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -273,8 +275,28 @@ impl Client {
         reply.into(SERVICE, &doing)
     }
 
+    /// Has a bucket keep what is overwritten or deleted in it.
+    ///
+    /// # Errors
+    /// As any call.
+    pub fn ensure_versions(&self, bucket: Bucket) -> Result<Bucket> {
+        if bucket.versioning.enabled {
+            return Ok(bucket);
+        }
+        let url = self
+            .endpoints
+            .url(SERVICE, &format!("b/{}", encode(&bucket.name)));
+        let patch =
+            Call::new(SERVICE, "PATCH", url).json(&json!({"versioning": {"enabled": true}}));
+        let doing = format!("Bucket {}", bucket.name);
+        self.call(&patch)?.into(SERVICE, &doing)
+    }
+
     /// The bucket, if it is this project's.
-    fn bucket_of(&self, project: &str, name: &str) -> Result<Option<Bucket>> {
+    ///
+    /// # Errors
+    /// As any call.
+    pub fn bucket_of(&self, project: &str, name: &str) -> Result<Option<Bucket>> {
         let list = Call::new(SERVICE, "GET", self.endpoints.url(SERVICE, "b"))
             .query("project", project)
             .query("prefix", name);

@@ -1,0 +1,317 @@
+use crate::{
+    compute::request_id,
+    endpoint::Service,
+    error::{Error, Result},
+    http::{Call, Client, encode},
+};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    str::FromStr,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+const SERVICE: Service = Service::Compute;
+
+/// Machines that are started or stopped at once: enough to make waiting short, and few enough that their
+/// polls stay far below Compute Engine's quota of 1,500 reads a minute.
+const AT_ONCE: usize = 8;
+
+/// A machine, as a list of all zones shows it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Instance {
+    /// Its name.
+    pub name: String,
+    /// Its zone.
+    #[serde(deserialize_with = "last")]
+    pub zone: String,
+    /// PROVISIONING, STAGING, RUNNING, STOPPING, TERMINATED and others.
+    pub status: String,
+    /// Its machine type.
+    #[serde(deserialize_with = "last")]
+    pub machine_type: String,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Where it is connected.
+    #[serde(default, rename(serialize = "interfaces"))]
+    pub network_interfaces: Vec<Interface>,
+    /// What it boots from and what else it has, the boot disk first.
+    #[serde(default)]
+    pub disks: Vec<Attached>,
+}
+
+/// A machine's connection to a network.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its address in the network.
+    #[serde(default, rename(deserialize = "networkIP", serialize = "private"))]
+    pub private: Option<String>,
+    /// Its addresses in the Internet.
+    #[serde(
+        default,
+        rename(deserialize = "accessConfigs", serialize = "public"),
+        deserialize_with = "addresses"
+    )]
+    pub public: Vec<String>,
+}
+
+/// A disk that a machine has.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attached {
+    /// The disk's name.
+    #[serde(
+        default,
+        rename(deserialize = "source", serialize = "name"),
+        deserialize_with = "last"
+    )]
+    pub name: String,
+    /// What the machine calls it.
+    #[serde(default)]
+    pub device_name: String,
+}
+
+/// A disk.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Disk {
+    /// Its name.
+    pub name: String,
+    /// Its zone; none of a regional disk.
+    #[serde(deserialize_with = "last")]
+    pub zone: String,
+    /// GiB.
+    #[serde(deserialize_with = "crate::storage::int64")]
+    pub size_gb: u64,
+    /// Its type, such as `pd-balanced`.
+    #[serde(deserialize_with = "last")]
+    pub r#type: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// URL of the image that it was made from.
+    pub source_image: Option<String>,
+    /// The machines that have it.
+    #[serde(deserialize_with = "lasts")]
+    pub users: Vec<String>,
+}
+
+/// Something in a zone, written ZONE/NAME.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The zone.
+    pub zone: String,
+    /// The name.
+    pub name: String,
+}
+
+/// What may be done to a machine's power.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Power {
+    /// Switch it on.
+    Start,
+    /// Shut it down.
+    Stop,
+}
+
+impl Place {
+    fn path(&self, project: &str, collection: &str) -> String {
+        format!(
+            "projects/{}/zones/{}/{collection}/{}",
+            encode(project),
+            encode(&self.zone),
+            encode(&self.name)
+        )
+    }
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text.split_once('/') {
+            Some((zone, name)) if !zone.is_empty() && !name.is_empty() && !name.contains('/') => {
+                Ok(Self {
+                    zone: zone.to_owned(),
+                    name: name.to_owned(),
+                })
+            }
+            _ => Err("write it as ZONE/NAME".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.zone, self.name)
+    }
+}
+
+impl Client {
+    /// The machines of every zone.
+    ///
+    /// # Errors
+    /// As any call.
+    pub fn list_instances(&self, project: &str) -> Result<Vec<Instance>> {
+        self.aggregated(project, "instances")
+    }
+
+    /// The disks of every zone and region.
+    ///
+    /// # Errors
+    /// As any call.
+    pub fn list_disks(&self, project: &str) -> Result<Vec<Disk>> {
+        self.aggregated(project, "disks")
+    }
+
+    fn aggregated<T: DeserializeOwned>(&self, project: &str, collection: &str) -> Result<Vec<T>> {
+        let path = format!("projects/{}/aggregated/{collection}", encode(project));
+        let list = Call::new(SERVICE, "GET", self.endpoints.url(SERVICE, &path))
+            .query("maxResults", "500");
+        let doing = format!("List of {collection} in {project}");
+        // A scope without any has a warning instead of the list.
+        let pages: Vec<HashMap<String, serde_json::Value>> = self.pages(SERVICE, &list, &doing)?;
+        let mut all = Vec::new();
+        for (_, mut scope) in pages.into_iter().flatten() {
+            let items = scope[collection].take();
+            let items: Option<Vec<T>> = serde_json::from_value(items).map_err(|error| {
+                Error::refused(
+                    format!("{doing}: the answer makes no sense ({error})"),
+                    "Check that the custom endpoint, if one is set, serves this API",
+                )
+            })?;
+            all.extend(items.into_iter().flatten());
+        }
+        Ok(all)
+    }
+
+    /// Starts or stops machines, several at once, and waits until it is done. All are tried, even if one fails.
+    ///
+    /// # Errors
+    /// As any call and when an operation fails, for example because a zone has no machine of this type left; of
+    /// several failures the first one, with the number of the others.
+    pub fn power(&self, project: &str, machines: &[Place], power: Power) -> Result<()> {
+        let next = AtomicUsize::new(0);
+        let failures = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..AT_ONCE.min(machines.len()) {
+                scope.spawn(|| {
+                    while let Some(at) = machines.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        if let Err(error) = self.power_one(project, at, power) {
+                            failures.lock().expect("no panic while held").push(error);
+                        }
+                    }
+                });
+            }
+        });
+        let mut failures = failures.into_inner().expect("no panic while held");
+        if failures.is_empty() {
+            return Ok(());
+        }
+        let others = failures.len() - 1;
+        let mut error = failures.swap_remove(0);
+        if others > 0 {
+            for other in &failures {
+                self.notify(&other.what);
+            }
+            error.what = format!("{} (and {others} more)", error.what);
+        }
+        Err(error)
+    }
+
+    fn power_one(&self, project: &str, at: &Place, power: Power) -> Result<()> {
+        let verb = match power {
+            Power::Start => "start",
+            Power::Stop => "stop",
+        };
+        let path = format!("{}/{verb}", at.path(project, "instances"));
+        let call = Call::new(SERVICE, "POST", self.endpoints.url(SERVICE, &path))
+            .query("requestId", request_id())
+            .empty();
+        let reply = self.call(&call)?;
+        let scope = format!("zones/{}", encode(&at.zone));
+        self.finish_in(project, &scope, reply, &format!("Machine {}", at.name))
+    }
+
+    /// Deletes a disk. One that is not there is fine.
+    ///
+    /// # Errors
+    /// A machine has it; as any call; when the operation fails.
+    pub fn delete_disk(&self, project: &str, at: &Place) -> Result<()> {
+        let path = at.path(project, "disks");
+        let call = Call::new(SERVICE, "DELETE", self.endpoints.url(SERVICE, &path))
+            .query("requestId", request_id());
+        let reply = self.call(&call)?;
+        if reply.status == 404 {
+            return Ok(());
+        }
+        let scope = format!("zones/{}", encode(&at.zone));
+        self.finish_in(project, &scope, reply, &format!("Disk {}", at.name))
+    }
+
+    /// What a machine wrote to its first serial port, from this byte on, and where to go on from.
+    ///
+    /// # Errors
+    /// There is no such machine; as any call.
+    pub fn serial_output(&self, project: &str, at: &Place, start: i64) -> Result<(String, i64)> {
+        #[derive(Deserialize)]
+        struct Output {
+            #[serde(default)]
+            contents: String,
+            #[serde(deserialize_with = "crate::storage::int64", default)]
+            next: u64,
+        }
+        let path = format!("{}/serialPort", at.path(project, "instances"));
+        let call = Call::new(SERVICE, "GET", self.endpoints.url(SERVICE, &path))
+            .query("port", "1")
+            .query("start", start.to_string());
+        let doing = format!("Serial output of {}", at.name);
+        let output: Output = self.call(&call)?.into(SERVICE, &doing)?;
+        Ok((output.contents, output.next.cast_signed()))
+    }
+}
+
+/// The last part of a URL.
+fn last<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<String, D::Error> {
+    Option::<String>::deserialize(from).map(|url| last_part(url.as_deref().unwrap_or_default()))
+}
+
+fn lasts<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Vec<String>, D::Error> {
+    Vec::<String>::deserialize(from).map(|urls| urls.iter().map(|url| last_part(url)).collect())
+}
+
+fn last_part(url: &str) -> String {
+    url.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+fn addresses<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    struct AccessConfig {
+        #[serde(rename = "natIP")]
+        address: Option<String>,
+    }
+    let configs = Vec::<AccessConfig>::deserialize(from)?;
+    Ok(configs.into_iter().filter_map(|c| c.address).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_has_a_zone_and_a_name() {
+        let place: Place = "europe-west4-a/alice".parse().unwrap();
+        assert_eq!(
+            (place.zone.as_str(), place.name.as_str()),
+            ("europe-west4-a", "alice")
+        );
+        for bad in ["alice", "/alice", "zone/", "a/b/c", ""] {
+            assert!(bad.parse::<Place>().is_err(), "{bad}");
+        }
+    }
+}
