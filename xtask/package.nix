@@ -30,6 +30,7 @@ let
       "--package=xtask"
       "--package=imagepack"
       "--package=google"
+      "--package=cloudsim"
     ];
     # The tests run in the flake's check `rust`; who installs xtask need not wait for them.
     doCheck = false;

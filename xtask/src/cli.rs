@@ -76,6 +76,58 @@ pub enum Verb {
     /// nothing, and prints the commands that would.
     Prune(PruneArgs),
 
+    /// Show what `apply` would make, change, replace and destroy, in words.
+    ///
+    /// Writes nothing. Fails with status 1 if it holds something that `apply` would refuse.
+    Plan(ReplaceArg),
+
+    /// Make Google Cloud what fleet.toml says: network, home disks, machines.
+    ///
+    /// New machines boot the newest image of their workspace that the project has; `up` builds it first. It can be
+    /// stopped at any moment and run again. Home disks are never deleted by it.
+    Apply(ReplaceArg),
+
+    /// From nothing to open workspaces: network, images, home disks, machines, passwords, and wait until they answer.
+    ///
+    /// Nothing is made twice. It can be stopped at any moment and run again: it goes on where it stopped. Stopped
+    /// machines stay stopped.
+    Up(UpArgs),
+
+    /// List the workspaces: machine, power, address, image, home disk; and the retired home disks.
+    Status,
+
+    /// Start machines that are stopped, and wait until they run.
+    Start(NamesArgs),
+
+    /// Stop machines, and wait until they have stopped. What is open on them is lost, what is saved is not.
+    Stop(NamesArgs),
+
+    /// Print a workspace's password, on stdout alone.
+    Password(PasswordArgs),
+
+    /// Open a workspace in the browser.
+    ///
+    /// A private one through IAP's tunnel, which stays open until this is interrupted.
+    Open(OpenArgs),
+
+    /// Log in to a workspace's machine by SSH, through IAP's tunnel.
+    Ssh(SshArgs),
+
+    /// Print what a workspace's machine wrote to its serial port: boot messages, and why it did not boot.
+    Logs(LogsArgs),
+
+    /// Destroy the machines, addresses and accounts of all workspaces; home disks stay.
+    ///
+    /// Asks for the project's id. With --destroy-home-disks it destroys those home disks instead, and asks for each name.
+    Destroy(DestroyArgs),
+
+    /// Rehearse all of it against a simulated cloud: no account, no cost.
+    ///
+    /// Runs the real verbs in a copy of the repository and reports what ran, what was simulated, and what was left out
+    /// and why. Fails if a step that ran failed. Needs nothing but Rust; with terraform or tofu it is the whole way, with
+    /// Nix the real image.
+    Rehearse,
+
     /// Run the tests, lane by lane.
     ///
     /// All chosen lanes run even if one fails. The last line is "N passed, N failed, N skipped".
@@ -134,6 +186,103 @@ pub struct BucketArg {
     /// PROJECT-workspace-images.
     #[arg(long, value_name = "NAME")]
     pub bucket: Option<String>,
+}
+
+/// What is refused without being asked for.
+#[derive(Args)]
+pub struct ReplaceArg {
+    /// Let machines be destroyed and made anew.
+    ///
+    /// What runs on them ends, and all but their home disks is lost. Default: such a plan is refused.
+    #[arg(long)]
+    pub replace_workspaces: bool,
+}
+
+/// Flags of `up`.
+#[derive(Args)]
+pub struct UpArgs {
+    #[command(flatten)]
+    pub replace: ReplaceArg,
+
+    /// Build no image: new machines boot the newest one of their workspace or profile that the project has.
+    ///
+    /// For a machine without Nix, when another one has pushed the images.
+    #[arg(long)]
+    pub no_build: bool,
+}
+
+/// Which machines.
+#[derive(Args)]
+pub struct NamesArgs {
+    /// Workspaces, one or more.
+    #[arg(value_name = "NAME", required_unless_present = "all")]
+    pub names: Vec<String>,
+
+    /// All of them.
+    #[arg(long, conflicts_with = "names")]
+    pub all: bool,
+}
+
+/// Flags of `password`.
+#[derive(Args)]
+pub struct PasswordArgs {
+    /// The workspace.
+    #[arg(value_name = "NAME")]
+    pub name: String,
+
+    /// Make a new one and print that. The old one stops working within minutes.
+    #[arg(long)]
+    pub rotate: bool,
+}
+
+/// Flags of `open`.
+#[derive(Args)]
+pub struct OpenArgs {
+    /// The workspace.
+    #[arg(value_name = "NAME")]
+    pub name: String,
+
+    /// The port on this machine at which a private workspace appears.
+    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    pub port: u16,
+}
+
+/// Flags of `ssh`.
+#[derive(Args)]
+pub struct SshArgs {
+    /// The workspace.
+    #[arg(value_name = "NAME")]
+    pub name: String,
+
+    /// What to run there instead of a shell.
+    #[arg(value_name = "COMMAND", last = true)]
+    pub command: Vec<String>,
+}
+
+/// Flags of `logs`.
+#[derive(Args)]
+pub struct LogsArgs {
+    /// The workspace.
+    #[arg(value_name = "NAME")]
+    pub name: String,
+
+    /// Go on printing what is added, until interrupted.
+    #[arg(long)]
+    pub follow: bool,
+}
+
+/// Flags of `destroy`.
+#[derive(Args)]
+pub struct DestroyArgs {
+    /// Destroy this workspace's home disk and nothing else; may be given several times.
+    ///
+    /// The files on it are gone for good; its snapshots stay for two weeks. Its machine must be gone.
+    #[arg(long, value_name = "NAME")]
+    pub destroy_home_disks: Vec<String>,
+
+    /// The answer to the question, for scripts: the project's id, or the name; may be given several times.
+    #[arg(long, value_name = "ANSWER")]
+    pub confirm: Vec<String>,
 }
 
 /// Flags of `test`.

@@ -20,6 +20,9 @@ pub const DERIVATION: &str = "derivation";
 /// The label with the revision of the flake.
 pub const REVISION: &str = "flake-revision";
 
+/// The label that a workspace's machine and disks have: its name.
+pub const WORKSPACE: &str = "workspace";
+
 /// A project, and how to reach it.
 pub struct Cloud {
     root: PathBuf,
@@ -51,6 +54,71 @@ pub struct Image {
     /// Machines and loose disks that were made from it.
     #[serde(default)]
     pub used_by: Vec<String>,
+}
+
+/// A machine of Compute Engine.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Machine {
+    pub name: String,
+    pub zone: String,
+    /// RUNNING, TERMINATED and others.
+    pub status: String,
+    pub machine_type: String,
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub interfaces: Vec<Interface>,
+    #[serde(default)]
+    pub disks: Vec<Attached>,
+}
+
+/// A machine's connection to a network.
+#[derive(Debug, Deserialize)]
+pub struct Interface {
+    pub private: Option<String>,
+    pub public: Vec<String>,
+}
+
+/// A disk that a machine has.
+#[derive(Debug, Deserialize)]
+pub struct Attached {
+    pub name: String,
+}
+
+/// A disk of Compute Engine.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Disk {
+    pub name: String,
+    pub zone: String,
+    pub size_gb: u64,
+    pub r#type: String,
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    pub source_image: Option<String>,
+    #[serde(default)]
+    pub users: Vec<String>,
+}
+
+impl Machine {
+    /// As `google` takes it.
+    pub fn place(&self) -> String {
+        format!("{}/{}", self.zone, self.name)
+    }
+
+    /// Whether it is on, or about to be.
+    pub fn is_on(&self) -> bool {
+        ["RUNNING", "PROVISIONING", "STAGING"].contains(&self.status.as_str())
+    }
+}
+
+impl Disk {
+    /// The workspace whose home it is.
+    pub fn home_of(&self) -> Option<&str> {
+        let workspace = self.labels.get(WORKSPACE)?;
+        (self.name.strip_prefix("home-") == Some(workspace)).then_some(workspace)
+    }
 }
 
 /// An object of Cloud Storage.
@@ -97,6 +165,101 @@ impl Cloud {
     /// As [`process::ask`].
     pub fn tell(&self, words: Argv) -> Result<()> {
         process::ask(&self.root, &self.command(words)).map(drop)
+    }
+
+    /// Has `google` do this with a secret on its stdin.
+    ///
+    /// # Errors
+    /// As [`process::ask`].
+    pub fn tell_with(&self, words: Argv, secret: &str) -> Result<()> {
+        process::ask_with(&self.root, &self.command(words), secret).map(drop)
+    }
+
+    /// Whether the cloud is a simulated one, on this machine. Nothing answers on its addresses.
+    pub fn is_simulated() -> bool {
+        let endpoint = std::env::var("GOOGLE_COMPUTE_CUSTOM_ENDPOINT").unwrap_or_default();
+        ["http://127.0.0.1:", "http://[::1]:", "http://localhost:"]
+            .iter()
+            .any(|local| endpoint.starts_with(local))
+    }
+
+    /// The bucket of terraform's states.
+    pub fn state_bucket(&self) -> String {
+        format!("{}-workspace-state", self.project)
+    }
+
+    /// The bucket that machines read closures from.
+    pub fn cache_bucket(&self) -> String {
+        format!("{}-workspace-cache", self.project)
+    }
+
+    /// Makes the bucket of the states, which keeps every version of them.
+    pub fn state_bucket_command(&self) -> Argv {
+        argv![
+            "buckets",
+            "ensure",
+            self.state_bucket(),
+            "--project",
+            &self.project,
+            "--location",
+            &self.region,
+            "--versioned",
+        ]
+    }
+
+    /// Whether anything has ever been applied in this project.
+    ///
+    /// # Errors
+    /// As [`process::ask`].
+    pub fn has_state(&self) -> Result<bool> {
+        let words = argv![
+            "buckets",
+            "get",
+            self.state_bucket(),
+            "--project",
+            &self.project
+        ];
+        Ok(self.ask::<Option<serde_json::Value>>(words)?.is_some())
+    }
+
+    /// An access token, for other programs that call Google Cloud.
+    ///
+    /// # Errors
+    /// As [`process::ask`].
+    pub fn token(&self) -> Result<String> {
+        #[derive(Deserialize)]
+        struct Answer {
+            token: String,
+        }
+        Ok(self.ask::<Answer>(argv!["token"])?.token)
+    }
+
+    /// Lists the machines of the project.
+    pub fn machines_command(&self) -> Argv {
+        argv!["instances", "list", "--project", &self.project]
+    }
+
+    /// Lists the disks of the project.
+    pub fn disks_command(&self) -> Argv {
+        argv!["disks", "list", "--project", &self.project]
+    }
+
+    /// The workspaces' machines; other machines of the project are left out.
+    ///
+    /// # Errors
+    /// As [`process::ask`].
+    pub fn machines(&self) -> Result<Vec<Machine>> {
+        let mut machines: Vec<Machine> = self.ask(self.machines_command())?;
+        machines.retain(|machine| machine.labels.get(WORKSPACE) == Some(&machine.name));
+        Ok(machines)
+    }
+
+    /// All disks of the project.
+    ///
+    /// # Errors
+    /// As [`process::ask`].
+    pub fn disks(&self) -> Result<Vec<Disk>> {
+        self.ask(self.disks_command())
     }
 
     /// Lists all images of the project.

@@ -14,6 +14,8 @@ pub enum Kind {
     Usage = 2,
     /// A program or the platform is missing on this machine.
     Missing = 3,
+    /// The cloud refused: credentials, quota, stock-out.
+    Refused = 4,
 }
 
 impl Kind {

@@ -8,6 +8,8 @@ mod lanes;
 mod output;
 mod process;
 mod project;
+mod stack;
+mod terraform;
 mod tools;
 mod verbs;
 
@@ -19,7 +21,10 @@ use clap::Parser;
 use crate::{
     cli::{Cli, Verb},
     error::{Error, Kind, Told},
-    verbs::{doctor, image, images, prune, push, test},
+    verbs::{
+        apply, destroy, doctor, image, images, logs, open, password, plan, power, prune, push,
+        rehearse, ssh, status, test, up,
+    },
 };
 
 fn main() -> ExitCode {
@@ -51,6 +56,18 @@ fn run(cli: &Cli) -> Result<()> {
         Verb::Push(args) => push::run(cli, args),
         Verb::Images => images::run(cli),
         Verb::Prune(args) => prune::run(cli, args),
+        Verb::Plan(args) => plan::run(cli, args),
+        Verb::Apply(args) => apply::run(cli, args),
+        Verb::Up(args) => up::run(cli, args),
+        Verb::Status => status::run(cli),
+        Verb::Start(args) => power::run(cli, args, power::Power::Start),
+        Verb::Stop(args) => power::run(cli, args, power::Power::Stop),
+        Verb::Password(args) => password::run(cli, args),
+        Verb::Open(args) => open::run(cli, args),
+        Verb::Ssh(args) => ssh::run(cli, args),
+        Verb::Logs(args) => logs::run(cli, args),
+        Verb::Destroy(args) => destroy::run(cli, args),
+        Verb::Rehearse => rehearse::run(cli),
         Verb::Test(args) => test::run(cli, args),
     }
 }

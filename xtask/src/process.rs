@@ -2,7 +2,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    io,
+    io::{self, BufRead, BufReader, Write},
     path::Path,
     process::{Command, ExitStatus, Output, Stdio},
 };
@@ -55,7 +55,60 @@ pub fn read(dir: &Path, argv: &Argv) -> Result<String> {
 pub fn ask(dir: &Path, argv: &Argv) -> Result<String> {
     let mut command = echoed(dir, argv)?;
     let output = command.stderr(Stdio::inherit()).output();
-    let output = output.map_err(|e| not_started(argv, &e))?;
+    answer(argv, output.map_err(|e| not_started(argv, &e))?)
+}
+
+/// As [`ask`], with a secret on the program's stdin, where no list of processes shows it.
+///
+/// # Errors
+/// As [`ask`].
+pub fn ask_with(dir: &Path, argv: &Argv, secret: &str) -> Result<String> {
+    let mut command = echoed(dir, argv)?;
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command
+        .stderr(Stdio::inherit())
+        .spawn()
+        .map_err(|e| not_started(argv, &e))?;
+    let mut stdin = child.stdin.take().expect("it is piped");
+    // A program that ends early says why itself.
+    let _ = stdin.write_all(secret.as_bytes());
+    drop(stdin);
+    answer(argv, child.wait_with_output()?)
+}
+
+/// Runs a command for each line that it prints. `started` learns its process id.
+///
+/// # Errors
+/// [`Kind::Missing`] if there is no such program. How it ended is the caller's to judge.
+pub fn lines(
+    dir: &Path,
+    argv: &Argv,
+    variables: &[(&str, OsString)],
+    started: impl FnOnce(u32) -> Result<()>,
+    mut line: impl FnMut(&str),
+) -> Result<ExitStatus> {
+    let mut command = echoed(dir, argv)?;
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(|e| not_started(argv, &e))?;
+    started(child.id())?;
+    let stdout = child.stdout.take().expect("it is piped");
+    for text in BufReader::new(stdout).lines() {
+        line(&text?);
+    }
+    Ok(child.wait()?)
+}
+
+/// Hands the terminal to a program until it ends.
+///
+/// # Errors
+/// As [`run`].
+pub fn interact(argv: &Argv) -> Result<()> {
+    let status = echoed(Path::new("."), argv)?.status();
+    check(argv, status.map_err(|e| not_started(argv, &e))?)
+}
+
+fn answer(argv: &Argv, output: Output) -> Result<String> {
     match output
         .status
         .code()

@@ -1,9 +1,20 @@
 //! One verb a file.
 
+pub mod apply;
+pub mod destroy;
 pub mod doctor;
 pub mod fleet;
 pub mod image;
 pub mod images;
+pub mod logs;
+pub mod open;
+pub mod password;
+pub mod plan;
+pub mod power;
 pub mod prune;
 pub mod push;
+pub mod rehearse;
+pub mod ssh;
+pub mod status;
 pub mod test;
+pub mod up;

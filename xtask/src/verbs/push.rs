@@ -35,34 +35,48 @@ pub fn run(cli: &Cli, args: &PushArgs) -> Result<()> {
         output::plan(cli, &plan(&fleet, &cloud, &root, name));
         return Ok(());
     }
+    let (image, made) = ensure_image(&fleet, &cloud, &root, name)?;
+    report(cli, &cloud, &image, made)
+}
+
+/// Makes the image of a profile or workspace unless the project has it; whether it had to be made.
+///
+/// # Errors
+/// As [`image::make`] and [`process::ask`].
+pub fn ensure_image(
+    fleet: &Fleet,
+    cloud: &Cloud,
+    root: &Path,
+    name: &str,
+) -> Result<(Image, bool)> {
     image::need_nix()?;
-    let (derivation, output): (PathBuf, PathBuf) = read_json(&root, &derivation_command(name))?;
+    let (derivation, output): (PathBuf, PathBuf) = read_json(root, &derivation_command(name))?;
     let hash = image::store_hash(&derivation)?;
     let image_name = image_name(name, hash);
-    let found: Option<Image> = cloud.ask(get(&cloud, &image_name))?;
+    let found: Option<Image> = cloud.ask(get(cloud, &image_name))?;
     if let Some(found) = found.filter(|image| image.status == "READY") {
         eprintln!("nothing to do: the project has this image");
-        return report(cli, &cloud, &found, false);
+        return Ok((found, false));
     }
 
-    let artefact = image::make(&root, name, &image::default_folder(&root))?;
+    let artefact = image::make(root, name, &image::default_folder(root))?;
     if artefact.store_path != output {
         return Err(Kind::Failed.error(
             "the flake changed while its image was being built",
             "Run this again when nothing writes to the repository.",
         ));
     }
-    let metadata: Value = read_json(&root, &metadata_command())?;
+    let metadata: Value = read_json(root, &metadata_command())?;
     let archive = Archive {
         file: artefact.pack.path,
         url: cloud.url(&object_name(&image_name, &artefact.pack.sha256)),
         crc32c: artefact.pack.crc32c,
     };
-    cloud.tell(ensure(&cloud))?;
+    cloud.tell(ensure(cloud))?;
     cloud.tell(archive.upload())?;
-    let labels = labels(&fleet, name, hash, &metadata);
-    let made: Image = cloud.ask(archive.insert(&cloud, name, &image_name, &labels))?;
-    report(cli, &cloud, &made, true)
+    let labels = labels(fleet, name, hash, &metadata);
+    let made: Image = cloud.ask(archive.insert(cloud, name, &image_name, &labels))?;
+    Ok((made, true))
 }
 
 /// A packed image, here and in the bucket.
@@ -149,7 +163,7 @@ fn ensure(cloud: &Cloud) -> Argv {
 }
 
 /// All commands in their order; what only earlier ones tell is in capitals.
-fn plan(fleet: &Fleet, cloud: &Cloud, root: &Path, name: &str) -> Vec<Argv> {
+pub fn plan(fleet: &Fleet, cloud: &Cloud, root: &Path, name: &str) -> Vec<Argv> {
     let image = format!("{name}-HASH");
     let archive = Archive {
         file: image::default_folder(root).join(format!("{name}-HASH.tar.gz")),

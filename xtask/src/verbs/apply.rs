@@ -1,0 +1,118 @@
+//! `apply`: makes Google Cloud what fleet.toml says.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    cli::{Cli, ReplaceArg},
+    error::Kind,
+    output,
+    process::Argv,
+    stack::{self, Stack},
+    terraform::{self, ROOTS, Root, Terraform},
+};
+
+/// Applies the three roots.
+pub fn run(cli: &Cli, args: &ReplaceArg) -> Result<()> {
+    let stack = Stack::read(cli)?;
+    stack::need_sources(&stack.root)?;
+    if cli.dry_run {
+        output::plan(cli, &commands(&stack));
+        return Ok(());
+    }
+    let terraform = stack.terraform()?;
+    terraform.ensure_bucket()?;
+    let foundation = root(&terraform, Root::Foundation, &stack.foundation(), args)?;
+    let workspaces = machines(
+        &stack,
+        &terraform,
+        &foundation,
+        stack.newest_images()?,
+        args,
+    )?;
+    if cli.json {
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&json!({ "workspaces": workspaces }))?
+        );
+    }
+    eprintln!("next    cargo xtask status");
+    Ok(())
+}
+
+/// All commands in their order.
+pub fn commands(stack: &Stack) -> Vec<Argv> {
+    let mut commands = vec![stack.cloud.command(stack.cloud.state_bucket_command())];
+    for root in ROOTS {
+        if root == Root::Homes {
+            commands.push(stack.cloud.command(stack.cloud.list_command()));
+            commands.push(stack.cloud.command(stack.cloud.disks_command()));
+        }
+        commands.extend(terraform::plan_commands(
+            &stack.cloud,
+            &stack.root,
+            root,
+            false,
+            true,
+        ));
+    }
+    commands
+}
+
+/// Applies one root, unless its plan loses what may not be lost. Its changes are told before it is.
+///
+/// # Errors
+/// As [`Terraform::apply`] and [`stack::judge`].
+pub fn root(
+    terraform: &Terraform,
+    root: Root,
+    variables: &Value,
+    args: &ReplaceArg,
+) -> Result<Map<String, Value>> {
+    terraform.init(root)?;
+    terraform.apply(root, variables, false, |plan| {
+        if plan.changes.is_empty() {
+            eprintln!("{}: nothing changes", root.name());
+        } else {
+            eprint!("{}", output::table(&terraform::rows(root, plan)));
+        }
+        stack::judge(root, plan, args)
+    })
+}
+
+/// Applies home disks and machines, and gives terraform's output of the latter.
+///
+/// # Errors
+/// [`Kind::Failed`] when a new machine has no image to boot from; as [`root`].
+pub fn machines(
+    stack: &Stack,
+    terraform: &Terraform,
+    foundation: &Map<String, Value>,
+    images: BTreeMap<String, Option<String>>,
+    args: &ReplaceArg,
+) -> Result<Value> {
+    let there = stack.cloud.machines()?;
+    let images = images.into_iter().map(|(name, image)| match image {
+        Some(image) => Ok((name, image)),
+        // A machine that exists keeps what it booted from.
+        None if there.iter().any(|machine| machine.name == name) => {
+            Ok((name, "none-is-left".to_owned()))
+        }
+        None => Err(Kind::Failed.error(
+            format!("{} has no image for {name}", stack.cloud.project),
+            format!("Bring one: cargo xtask push {name}, or let cargo xtask up do all of it."),
+        )),
+    });
+    let images = images.collect::<Result<BTreeMap<_, _>>>()?;
+    let homes = root(
+        terraform,
+        Root::Homes,
+        &stack.homes(&stack.cloud.disks()?),
+        args,
+    )?;
+    let variables = stack.fleet(foundation, &homes, &images);
+    let outputs = root(terraform, Root::Fleet, &variables, args)?;
+    Ok(outputs.get("workspaces").cloned().unwrap_or_default())
+}

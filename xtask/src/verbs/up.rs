@@ -1,0 +1,206 @@
+//! `up`: from nothing, or from wherever an earlier run stopped, to workspaces that answer.
+
+use std::{
+    collections::BTreeMap,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::{
+    argv,
+    cli::{Cli, UpArgs},
+    cloud::Cloud,
+    error::Kind,
+    fleet::Login,
+    output,
+    process::Argv,
+    stack::{self, Stack},
+    terraform::Root,
+    verbs::{apply, password, push, status},
+};
+
+/// Longest wait for machines to run, and for their pages to answer: a first boot gets its certificate as well.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+/// Does all of it.
+pub fn run(cli: &Cli, args: &UpArgs) -> Result<()> {
+    let stack = Stack::read(cli)?;
+    stack::need_sources(&stack.root)?;
+    if cli.dry_run {
+        output::plan(cli, &commands(&stack, args));
+        return Ok(());
+    }
+    let terraform = stack.terraform()?;
+    terraform.ensure_bucket()?;
+    let foundation = apply::root(
+        &terraform,
+        Root::Foundation,
+        &stack.foundation(),
+        &args.replace,
+    )?;
+    let images = images(&stack, args)?;
+    let workspaces = apply::machines(&stack, &terraform, &foundation, images, &args.replace)?;
+    // The next verb in this checkout need not wait for pages to answer.
+    drop(terraform);
+    secrets(&stack, &workspaces)?;
+    wait(&stack, &workspaces)?;
+    if cli.json {
+        status::run(cli)?;
+    }
+    report(&stack, &workspaces);
+    Ok(())
+}
+
+/// The image of each workspace. Those of machines that exist are not built: they would boot nothing.
+fn images(stack: &Stack, args: &UpArgs) -> Result<BTreeMap<String, Option<String>>> {
+    let mut images = stack.newest_images()?;
+    if args.no_build {
+        return Ok(images);
+    }
+    let there = stack.cloud.machines()?;
+    for (name, image) in &mut images {
+        let exists = there.iter().any(|machine| machine.name == *name);
+        if !exists || args.replace.replace_workspaces {
+            let (made, _) = push::ensure_image(&stack.fleet, &stack.cloud, &stack.root, name)?;
+            *image = Some(made.name);
+        }
+    }
+    Ok(images)
+}
+
+/// Gives each login that has none a password; an OAuth client is made by hand.
+fn secrets(stack: &Stack, workspaces: &Value) -> Result<()> {
+    for name in stack.fleet.workspaces.keys() {
+        let Some(secret) = workspaces[name]["secret"].as_str() else {
+            continue;
+        };
+        match stack.fleet.access.login {
+            Some(Login::Password) => password::ensure(stack, secret)?,
+            Some(Login::Google) => {
+                let words = argv![
+                    "secrets",
+                    "access",
+                    secret,
+                    "--project",
+                    &stack.cloud.project
+                ];
+                if stack.cloud.ask::<Option<Value>>(words)?.is_none() {
+                    eprintln!(
+                        "{name} has no OAuth client yet: docs/up.md tells how to make one; then\n  \
+                         gcloud secrets versions add {secret} --project {} --data-file client_secret.json",
+                        stack.cloud.project
+                    );
+                }
+            }
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the machines that are on run, and their pages answer. A simulated machine has no page.
+fn wait(stack: &Stack, workspaces: &Value) -> Result<()> {
+    let started = Instant::now();
+    let on = loop {
+        let mut machines = stack.cloud.machines()?;
+        machines.retain(|machine| {
+            stack.fleet.workspaces.contains_key(&machine.name) && machine.is_on()
+        });
+        let starting: Vec<_> = machines
+            .iter()
+            .filter(|machine| machine.status != "RUNNING")
+            .map(|machine| machine.name.clone())
+            .collect();
+        if starting.is_empty() {
+            break machines;
+        }
+        if started.elapsed() > PATIENCE {
+            return Err(Kind::Refused.error(
+                format!(
+                    "still not running after {} minutes: {}",
+                    PATIENCE.as_secs() / 60,
+                    starting.join(", ")
+                ),
+                "See what they say: cargo xtask logs NAME",
+            ));
+        }
+        sleep(Duration::from_secs(2));
+    };
+    if Cloud::is_simulated() {
+        return Ok(());
+    }
+    // Without a login's secret nothing answers, and an OAuth client comes by hand.
+    if stack.fleet.access.login != Some(Login::Password) {
+        return Ok(());
+    }
+    let urls: Vec<_> = on
+        .iter()
+        .filter_map(|machine| workspaces[&machine.name]["url"].as_str())
+        .collect();
+    if urls.is_empty() {
+        return Ok(());
+    }
+    eprintln!("waiting for {} to answer", urls.join(", "));
+    let mut words = argv!["reach", "--within", PATIENCE.as_secs().to_string()];
+    words.extend(urls.iter().map(Into::into));
+    stack.cloud.tell(words)
+}
+
+fn report(stack: &Stack, workspaces: &Value) {
+    for name in stack.fleet.workspaces.keys() {
+        match workspaces[name]["url"].as_str() {
+            Some(url) => eprintln!("{name}  {url}"),
+            None => eprintln!("{name}  cargo xtask open {name}"),
+        }
+    }
+    if stack.fleet.access.login == Some(Login::Password) {
+        eprintln!("next    cargo xtask password NAME, cargo xtask status");
+    } else {
+        eprintln!("next    cargo xtask status");
+    }
+}
+
+/// All commands in their order; what only earlier ones tell is in capitals.
+fn commands(stack: &Stack, args: &UpArgs) -> Vec<Argv> {
+    let mut commands = apply::commands(stack);
+    if !args.no_build {
+        let pushes = stack.fleet.workspaces.keys();
+        let pushes: Vec<_> = pushes
+            .flat_map(|name| push::plan(&stack.fleet, &stack.cloud, &stack.root, name))
+            .collect();
+        // After foundation, which makes the bucket: five commands.
+        commands.splice(5..5, pushes);
+    }
+    let google = |words| stack.cloud.command(words);
+    if stack.fleet.access.login == Some(Login::Password) {
+        let secrets = stack
+            .fleet
+            .workspaces
+            .keys()
+            .map(|name| format!("workspace-{name}-password"));
+        commands.extend(secrets.map(|secret| google(password::ensure_words(stack, &secret))));
+    }
+    commands.push(google(stack.cloud.machines_command()));
+    let domains: Vec<_> = stack
+        .fleet
+        .workspaces
+        .values()
+        .filter_map(|workspace| workspace.domain.as_ref())
+        .collect();
+    if stack.fleet.access.login == Some(Login::Password)
+        && !domains.is_empty()
+        && !Cloud::is_simulated()
+    {
+        let mut words = argv!["reach", "--within", PATIENCE.as_secs().to_string()];
+        words.extend(
+            domains
+                .iter()
+                .map(|domain| format!("https://{domain}").into()),
+        );
+        commands.push(google(words));
+    }
+    commands
+}
