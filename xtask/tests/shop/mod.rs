@@ -138,19 +138,24 @@ impl Shop {
         self.images().join(format!("base-{HASH}.tar.gz"))
     }
 
-    fn variables(&self) -> [(&'static str, String); 3] {
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
         let url = self.sim.url();
-        [
+        let endpoints = [
+            ("GOOGLE_STORAGE_CUSTOM_ENDPOINT", "storage/v1"),
+            ("GOOGLE_COMPUTE_CUSTOM_ENDPOINT", "compute/v1"),
+            ("GOOGLE_SERVICE_USAGE_CUSTOM_ENDPOINT", "serviceusage/v1"),
             (
-                "GOOGLE_STORAGE_CUSTOM_ENDPOINT",
-                format!("{url}/storage/v1/"),
+                "GOOGLE_SERVICE_MANAGEMENT_CUSTOM_ENDPOINT",
+                "servicemanagement/v1",
             ),
-            (
-                "GOOGLE_COMPUTE_CUSTOM_ENDPOINT",
-                format!("{url}/compute/v1/"),
-            ),
-            ("GOOGLE_OAUTH_ACCESS_TOKEN", "deployer".to_owned()),
-        ]
+            ("GOOGLE_RESOURCE_MANAGER_CUSTOM_ENDPOINT", "crm/v1"),
+            ("GOOGLE_IAM_BETA_CUSTOM_ENDPOINT", "iam/v1"),
+            ("GOOGLE_SECRET_MANAGER_CUSTOM_ENDPOINT", "secretmanager/v1"),
+            ("GOOGLE_IAP_CUSTOM_ENDPOINT", "iap/v1"),
+        ];
+        let endpoints = endpoints.map(|(name, path)| (name, format!("{url}/{path}/")));
+        let token = ("GOOGLE_OAUTH_ACCESS_TOKEN", "deployer".to_owned());
+        endpoints.into_iter().chain([token]).collect()
     }
 
     /// xtask in this checkout, set to a cloud.
@@ -166,7 +171,12 @@ impl Shop {
 
     /// `push`, as the leader of a process group that can be killed whole.
     pub fn spawn_push(&self) -> Child {
-        let mut command = self.world.command(&["push"]);
+        self.spawn_group(&["push"])
+    }
+
+    /// xtask as the leader of a process group that can be killed whole.
+    pub fn spawn_group(&self, arguments: &[&str]) -> Child {
+        let mut command = self.world.command(arguments);
         command.envs(self.variables()).process_group(0);
         self.world.spawn(&mut command)
     }
@@ -193,7 +203,38 @@ impl Shop {
         assert!(done.get("error").is_none(), "{done}");
     }
 
+    /// Makes a network that machines can be put in.
+    pub fn network(&self) {
+        let compute = format!("/compute/v1/projects/{PROJECT}");
+        let network = serde_json::json!({"name": "n", "autoCreateSubnetworks": false});
+        let subnetwork = serde_json::json!({
+            "name": "s", "network": format!("projects/{PROJECT}/global/networks/n"), "ipCidrRange": "10.0.0.0/24",
+        });
+        for (scope, kind, body) in [
+            ("global", "networks", network),
+            ("regions/europe-west4", "subnetworks", subnetwork),
+        ] {
+            let operation = self.http("POST", &format!("{compute}/{scope}/{kind}"), &body);
+            let name = operation["name"].as_str().unwrap();
+            self.http(
+                "POST",
+                &format!("{compute}/{scope}/operations/{name}/wait"),
+                &Value::Null,
+            );
+        }
+    }
+
+    /// Every record of the simulated cloud.
+    pub fn records(&self) -> Value {
+        self.http("GET", "/_sim/state", &Value::Null)["records"].take()
+    }
+
     fn compute(&self, method: &str, path: &str, body: &Value) -> Value {
+        let zone = format!("/compute/v1/projects/{PROJECT}/zones/europe-west4-a");
+        self.http(method, &format!("{zone}/{path}"), body)
+    }
+
+    fn http(&self, method: &str, path: &str, body: &Value) -> Value {
         let body = if body.is_null() {
             String::new()
         } else {
@@ -203,7 +244,7 @@ impl Shop {
         let mut stream = TcpStream::connect(&host).unwrap();
         write!(
             stream,
-            "{method} /compute/v1/projects/{PROJECT}/zones/europe-west4-a/{path} HTTP/1.1\r\nHost: {host}\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\n\
              Connection: close\r\nAuthorization: Bearer deployer\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n{body}",
             body.len()
