@@ -310,6 +310,8 @@ pub enum LaneChoice {
     Nix,
     /// Formatting, validity and tests of the terraform roots; tflint and checkov where they are installed.
     Terraform,
+    /// cargo xtask rehearse: the real verbs against the simulated cloud.
+    Rehearse,
     /// The tests in virtual machines, one after another.
     Vm,
     /// Every lane.

@@ -23,7 +23,7 @@ use crate::{
     cloud::Cloud,
     error::Kind,
     process::{self, Argv},
-    tools::{self, Found, Platform, TOOLS},
+    tools::{self, Found, Platform, TERRAFORM},
 };
 
 /// A new API answers 403 for up to ten minutes. <https://cloud.google.com/service-usage/docs/enable-disable>
@@ -218,13 +218,14 @@ impl Diagnostic {
         format!("{} {}", self.summary, self.detail)
     }
 
-    /// A resource that is there and not in the state.
+    /// A resource that is there and not in the state. The provider has words of its own where it looks itself.
     fn already_exists(&self) -> bool {
         let text = self.text();
-        text.contains("Error 409")
-            && (text.contains("lready exists")
-                || text.contains("lready own")
-                || text.contains("ALREADY_EXISTS"))
+        let conflict = ["lready exists", "lready own", "ALREADY_EXISTS"];
+        text.contains("Error 409") && conflict.iter().any(|words| text.contains(words))
+            || ["existing object already found", "has one of that name"]
+                .iter()
+                .any(|words| text.contains(words))
     }
 
     fn api_not_ready(&self) -> bool {
@@ -700,11 +701,8 @@ fn plugins(root: &Path) -> PathBuf {
 ///
 /// # Errors
 /// [`Kind::Missing`] if neither is there or new enough.
-pub fn program() -> Result<PathBuf> {
-    let tool = TOOLS
-        .iter()
-        .find(|tool| tool.programs.contains(&"terraform"))
-        .expect("it is listed");
+fn program() -> Result<PathBuf> {
+    let tool = &TERRAFORM;
     let (what, mend) = match tools::find(tool) {
         Found::Good(path, _) => return Ok(path),
         Found::TooOld(path, version) => (

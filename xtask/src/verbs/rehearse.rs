@@ -22,9 +22,9 @@ use crate::{
     cloud::Cloud,
     error::Kind,
     fleet::{Exposure, Fleet, Login},
-    output,
+    lanes, output,
     process::{self, Argv},
-    project, terraform,
+    project,
 };
 
 /// A workspace that comes and goes: an addition to the copy of fleet.toml.
@@ -370,7 +370,7 @@ impl Stage {
             );
             Ok(format!("{count} listed, and none of them old enough to go"))
         });
-        if let Err(why) = self.provider() {
+        if let Some(why) = lanes::terraform::hindrance(&self.repository) {
             for step in [
                 "plan",
                 "up",
@@ -383,7 +383,7 @@ impl Stage {
                 "destroy",
                 "a home disk is destroyed",
             ] {
-                self.skip(step, &format!("{why:#}"));
+                self.skip(step, &why);
             }
             self.step("status", |stage| {
                 let status = stage.status()?;
@@ -501,30 +501,6 @@ impl Stage {
             );
             Ok("only when its name was given".to_owned())
         });
-    }
-
-    /// Whether terraform is here, and gets its provider; else why not.
-    fn provider(&self) -> Result<()> {
-        let program = terraform::program()
-            .map_err(|_| anyhow::anyhow!("no tofu or terraform here: cargo xtask doctor"))?;
-        let mut command = Command::new(program);
-        command.args([
-            "-chdir=terraform/foundation",
-            "init",
-            "-backend=false",
-            "-input=false",
-            "-no-color",
-        ]);
-        let output = self.finish(command, "terraform init")?;
-        let _ = fs::remove_file(
-            self.repository
-                .join("terraform/foundation/.terraform.lock.hcl"),
-        );
-        let _ = fs::remove_dir_all(self.repository.join("terraform/foundation/.terraform"));
-        if output.status == Some(0) {
-            return Ok(());
-        }
-        bail!("terraform cannot get its provider here; its messages are in rehearsal.log")
     }
 
     /// An empty disk as the image of these families.

@@ -38,7 +38,7 @@ enum Steps {
     Listed(fn() -> Argv, fn(&str) -> Argv),
 }
 
-const LANES: [Lane; 4] = [
+const LANES: [Lane; 5] = [
     Lane {
         name: "rust",
         choice: LaneChoice::Rust,
@@ -61,6 +61,13 @@ const LANES: [Lane; 4] = [
         steps: Steps::Known(terraform::commands),
     },
     Lane {
+        name: "rehearse",
+        choice: LaneChoice::Rehearse,
+        by_default: true,
+        hindrance: no_rehearsal,
+        steps: Steps::Known(|| vec![argv!["cargo", "xtask", "rehearse"]]),
+    },
+    Lane {
         name: "vm",
         choice: LaneChoice::Vm,
         by_default: false,
@@ -80,6 +87,13 @@ fn no_nix(root: &Path) -> Option<String> {
     absent("nix").or_else(|| {
         let found = root.join("flake.nix").is_file();
         (!found).then(|| "no flake.nix beside the fleet file".to_owned())
+    })
+}
+
+fn no_rehearsal(root: &Path) -> Option<String> {
+    absent("cargo").or_else(|| {
+        let found = root.join("crates/cloudsim").is_dir();
+        (!found).then(|| "no crates/cloudsim beside the fleet file".to_owned())
     })
 }
 
@@ -302,6 +316,7 @@ mod tests {
             lines("nix"),
             [format!("nix flake check {features} --print-build-logs")]
         );
+        assert_eq!(lines("rehearse"), ["cargo xtask rehearse"]);
         assert_eq!(
             lines("vm"),
             [
