@@ -52,7 +52,7 @@ pub enum Verb {
     ///
     /// Each one is found, too old, or missing, with the command that mends it. Fails with status 3 if one is missing
     /// that nothing works without.
-    Doctor,
+    Doctor(DoctorArgs),
 
     /// Build an image and pack it for Compute Engine.
     ///
@@ -132,6 +132,16 @@ pub enum Verb {
     ///
     /// All chosen lanes run even if one fails. The last line is "N passed, N failed, N skipped".
     Test(TestArgs),
+}
+
+/// Flags of `doctor`.
+#[derive(Args)]
+pub struct DoctorArgs {
+    /// Check the project instead: billing, APIs, quotas against the fleet's need, redirect URIs.
+    ///
+    /// Needs credentials. Fails with status 4 if the project cannot hold the fleet.
+    #[arg(long)]
+    pub cloud: bool,
 }
 
 /// Flags of `image`.

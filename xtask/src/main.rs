@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<()> {
     match &cli.verb {
         Verb::Fleet => verbs::fleet::run(cli),
-        Verb::Doctor => doctor::run(cli),
+        Verb::Doctor(args) => doctor::run(cli, args),
         Verb::Image(args) => image::run(cli, args),
         Verb::Push(args) => push::run(cli, args),
         Verb::Images => images::run(cli),

@@ -8,6 +8,7 @@ use std::{
     env,
     ffi::OsString,
     fmt, fs,
+    io::Write,
     path::{Path, PathBuf},
     process::ExitStatus,
     thread::sleep,
@@ -68,12 +69,15 @@ pub enum Action {
     Replace,
     /// It goes.
     Destroy,
+    /// It is there as it should be, and becomes part of the state.
+    Record,
 }
 
 impl Action {
-    fn of(actions: &[String]) -> Option<Self> {
-        let actions: Vec<_> = actions.iter().map(String::as_str).collect();
+    fn of(change: &Values) -> Option<Self> {
+        let actions: Vec<_> = change.actions.iter().map(String::as_str).collect();
         match actions.as_slice() {
+            ["no-op"] if !change.importing.is_null() => Some(Self::Record),
             ["create"] => Some(Self::Make),
             ["update"] => Some(Self::Change),
             ["delete", "create"] | ["create", "delete"] => Some(Self::Replace),
@@ -89,6 +93,7 @@ impl Action {
             Self::Change => "change",
             Self::Replace => "REPLACE",
             Self::Destroy => "DESTROY",
+            Self::Record => "record",
         }
     }
 }
@@ -181,18 +186,6 @@ impl Commands<'_> {
     pub fn apply(&self) -> Argv {
         let mut command = self.verb("apply");
         command.extend(argv!["-json", "-input=false", "plan"]);
-        command
-    }
-
-    fn import(&self, address: &str, id: &str) -> Argv {
-        let mut command = self.verb("import");
-        command.extend(argv![
-            "-input=false",
-            "-no-color",
-            "-var-file=fleet.tfvars.json",
-            address,
-            id
-        ]);
         command
     }
 
@@ -633,9 +626,19 @@ impl<'a> Healer<'a> {
         if !self.imported.insert(address.to_owned()) {
             return Ok(false);
         }
-        eprintln!("{address} exists and is not recorded: recording it");
-        let import = self.terraform.commands(self.root).import(address, &id);
-        Ok(self.quiet(&import)?.success())
+        eprintln!("{address} exists and is not recorded: the next plan records it");
+        // As a part of the plan it is judged with the rest of it, and goes away with the copy of the sources.
+        let file = self
+            .terraform
+            .commands(self.root)
+            .folder
+            .join("xtask_imports.tf");
+        let mut imports = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&file)?;
+        writeln!(imports, "import {{\n  to = {address}\n  id = \"{id}\"\n}}")?;
+        Ok(true)
     }
 
     fn quiet(&self, argv: &Argv) -> Result<ExitStatus> {
@@ -869,6 +872,9 @@ struct Values {
     after_unknown: Value,
     #[serde(default)]
     before_sensitive: Value,
+    /// Set when it is there and not yet in the state.
+    #[serde(default)]
+    importing: Value,
 }
 
 /// What `show -json` prints of a saved plan.
@@ -880,7 +886,7 @@ pub fn read_plan(text: &str) -> Result<Plan> {
         .into_iter()
         .filter(|resource| resource.mode == "managed")
     {
-        let Some(action) = Action::of(&resource.change.actions) else {
+        let Some(action) = Action::of(&resource.change) else {
             continue;
         };
         let values = [&resource.change.after, &resource.change.before];
@@ -950,7 +956,7 @@ fn details(change: &Values) -> Vec<String> {
     details
 }
 
-/// What `terraform import` calls a resource that a plan makes; none for those that are made twice without harm.
+/// What terraform calls a resource that is imported: one that a plan makes; none for those that are made twice without harm.
 fn import_id(change: &Change, cloud: &Cloud) -> Option<String> {
     let project = &cloud.project;
     let text = |field: &str| change.after[field].as_str().map(str::to_owned);
@@ -1091,10 +1097,6 @@ mod tests {
         );
         assert!(commands.plan(true).contains(&"-destroy".into()));
         assert_eq!(
-            display(&commands.import("a.b[\"c\"]", "id")),
-            "terraform -chdir=t/fleet import -input=false -no-color -var-file=fleet.tfvars.json 'a.b[\"c\"]' id"
-        );
-        assert_eq!(
             display(&commands.unlock("7")),
             "terraform -chdir=t/fleet force-unlock -force 7"
         );
@@ -1118,6 +1120,7 @@ mod tests {
                 resource("google_project_iam_member", "bob", grant),
                 resource("google_compute_address", "bob", json!({"actions": ["delete", "create"], "before": {}, "after": {}})),
                 resource("google_compute_disk", "bob", json!({"actions": ["no-op"]})),
+                resource("google_compute_disk", "alice", json!({"actions": ["no-op"], "importing": {"id": "x"}})),
                 {"address": "data.google_project.this", "mode": "data", "type": "google_project", "name": "this",
                  "change": {"actions": ["read"]}},
             ]),
@@ -1133,6 +1136,7 @@ mod tests {
                 "fleet | change | machine | alice: key, machine_type n2-standard-8 → n2-standard-16, tags",
                 "fleet | make | grant | bob roles/iap.x",
                 "fleet | REPLACE | address | bob",
+                "fleet | record | home disk | alice",
             ]
         );
     }

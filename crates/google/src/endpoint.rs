@@ -10,6 +10,10 @@ pub enum Service {
     Compute,
     /// Secret Manager.
     Secrets,
+    /// Service Usage: which APIs are on.
+    Usage,
+    /// Cloud Billing.
+    Billing,
 }
 
 struct Entry {
@@ -43,6 +47,20 @@ const TABLE: &[Entry] = &[
         api: "secretmanager.googleapis.com",
         variable: "GOOGLE_SECRET_MANAGER_CUSTOM_ENDPOINT",
         default: "https://secretmanager.googleapis.com/v1/",
+    },
+    Entry {
+        service: Service::Usage,
+        name: "Service Usage",
+        api: "serviceusage.googleapis.com",
+        variable: "GOOGLE_SERVICE_USAGE_CUSTOM_ENDPOINT",
+        default: "https://serviceusage.googleapis.com/v1/",
+    },
+    Entry {
+        service: Service::Billing,
+        name: "Cloud Billing",
+        api: "cloudbilling.googleapis.com",
+        variable: "GOOGLE_CLOUD_BILLING_CUSTOM_ENDPOINT",
+        default: "https://cloudbilling.googleapis.com/v1/",
     },
 ];
 

@@ -49,6 +49,16 @@ enum On {
     /// Secrets of Secret Manager; what they hold goes through standard input and output
     #[command(subcommand)]
     Secrets(Secrets),
+    /// Prints what a project has and may have: billing, APIs, Compute Engine's quotas
+    ///
+    /// What the caller may not read is null or left out.
+    Project {
+        #[command(flatten)]
+        of: Project,
+        /// The region whose quotas are wanted
+        #[arg(long)]
+        region: String,
+    },
     /// Waits until pages answer over a valid certificate
     Reach {
         /// https://…, one or more
@@ -343,6 +353,7 @@ fn run(cli: Cli) -> Result<()> {
             }
         }
         On::Secrets(verb) => secrets(&cloud, verb)?,
+        On::Project { of, region } => print(&cloud.project(&of.project, &region)?),
         On::Reach { urls, within } => {
             let end = Instant::now() + Duration::from_secs(within);
             for url in urls {

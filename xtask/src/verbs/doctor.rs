@@ -1,5 +1,7 @@
 //! `doctor`: what this machine has of what is needed.
 
+mod cloud;
+
 use std::fs::OpenOptions;
 
 use anyhow::Result;
@@ -7,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     argv,
-    cli::Cli,
+    cli::{Cli, DoctorArgs},
     error::Kind,
     output::{self, table},
     process::{self, Argv},
@@ -49,7 +51,10 @@ impl State {
 }
 
 /// Runs the verb.
-pub fn run(cli: &Cli) -> Result<()> {
+pub fn run(cli: &Cli, args: &DoctorArgs) -> Result<()> {
+    if args.cloud {
+        return cloud::run(cli);
+    }
     if cli.dry_run {
         let programs = TOOLS.iter().flat_map(|tool| tool.programs);
         let versions = programs.map(|program| argv![*program, "--version"]);
