@@ -155,8 +155,9 @@ impl Stage {
         let lock = fs::File::create(root.join("target/.rehearsal.lock"))?;
         lock.lock()?;
         fs::remove_dir_all(&folder)?;
-        let started = Instant::now();
         let programs = programs(root)?;
+        // Building is not rehearsing.
+        let started = Instant::now();
         let repository = folder.join("repository");
         copy(root, &repository)?;
         fs::copy(file, repository.join("fleet.toml"))?;
