@@ -52,7 +52,7 @@ enum On {
     /// Prints what a project has and may have: billing, APIs, Compute Engine's quotas
     ///
     /// What the caller may not read is null or left out.
-    Project {
+    Inspect {
         #[command(flatten)]
         of: Project,
         /// The region whose quotas are wanted
@@ -353,7 +353,7 @@ fn run(cli: Cli) -> Result<()> {
             }
         }
         On::Secrets(verb) => secrets(&cloud, verb)?,
-        On::Project { of, region } => print(&cloud.project(&of.project, &region)?),
+        On::Inspect { of, region } => print(&cloud.project(&of.project, &region)?),
         On::Reach { urls, within } => {
             let end = Instant::now() + Duration::from_secs(within);
             for url in urls {
@@ -509,4 +509,16 @@ fn print(result: &impl Serialize) {
         "{}",
         serde_json::to_string_pretty(result).expect("plain data")
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
 }

@@ -85,6 +85,7 @@ fn commands(root: &Path) -> Vec<Argv> {
     for words in [
         &["plan"][..],
         &["up", "--no-build"],
+        &["doctor", "--cloud"],
         &["up", "--no-build"],
         &["status"],
         &["stop", "--all"],
@@ -158,6 +159,8 @@ impl Stage {
         let programs = programs(root)?;
         // Building is not rehearsing.
         let started = Instant::now();
+        // A build elsewhere in this checkout may replace ours meanwhile.
+        fs::copy(env::current_exe()?, folder.join("xtask"))?;
         let repository = folder.join("repository");
         copy(root, &repository)?;
         fs::copy(file, repository.join("fleet.toml"))?;
@@ -192,7 +195,7 @@ impl Stage {
 
     /// A verb of xtask in the copy, set to the simulated cloud.
     fn xtask(&self, words: &[&str]) -> Result<Output> {
-        let mut command = Command::new(env::current_exe()?);
+        let mut command = Command::new(self.folder.join("xtask"));
         command.args(words);
         self.finish(command, &format!("cargo xtask {}", words.join(" ")))
     }
@@ -327,11 +330,11 @@ impl Stage {
         let base = if which::which("nix").is_ok()
             && cfg!(all(target_os = "linux", target_arch = "x86_64"))
         {
-            self.image = "the real image of the profile base, built by Nix".to_owned();
             self.step("push: the image base, built by Nix", |stage| {
                 stage.must(&["push", "base"])?;
                 Ok("built, packed, uploaded, verified, registered".to_owned())
             });
+            self.image = "the real image of the profile base, built by Nix".to_owned();
             false
         } else {
             self.skip(
@@ -375,6 +378,7 @@ impl Stage {
             for step in [
                 "plan",
                 "up",
+                "doctor --cloud",
                 "second up",
                 "password",
                 "stop",
@@ -420,6 +424,10 @@ impl Stage {
             stage.must(&["up", "--no-build"])?;
             let machines = stage.expect_power("RUNNING")?;
             Ok(format!("{machines} machines run"))
+        });
+        self.step("doctor --cloud", |stage| {
+            stage.must(&["doctor", "--cloud"])?;
+            Ok("APIs are on, quotas hold the fleet, as far as they are simulated".to_owned())
         });
         self.step("second up", |stage| {
             let seen = stage.requests()?.len();
@@ -644,7 +652,10 @@ impl Stage {
         let requests = self.requests()?.len();
         let simulated = [
             format!("Google Cloud: cloudsim answered {requests} calls on this machine; no machine booted, nothing was paid for"),
-            format!("what the machines would boot: {}", self.image),
+            match failed {
+                0 => format!("what the machines would boot: {}", self.image),
+                _ => "what the machines would boot".to_owned(),
+            },
             "pages, certificates, DNS: nothing to reach, so up waited for machines to run and no longer".to_owned(),
         ];
         if cli.json {
@@ -698,7 +709,7 @@ impl Stage {
 }
 
 /// The variables that terraform's provider and `google` read, and the simulated cloud's paths.
-const ENDPOINTS: [(&str, &str); 8] = [
+const ENDPOINTS: [(&str, &str); 9] = [
     ("COMPUTE", "compute/v1"),
     ("STORAGE", "storage/v1"),
     ("SERVICE_USAGE", "serviceusage/v1"),
@@ -707,6 +718,8 @@ const ENDPOINTS: [(&str, &str); 8] = [
     ("IAM_BETA", "iam/v1"),
     ("SECRET_MANAGER", "secretmanager/v1"),
     ("IAP", "iap/v1"),
+    // Not served: it answers that it is not, and nobody asks Google's.
+    ("CLOUD_BILLING", "cloudbilling/v1"),
 ];
 
 /// Where cloudsim, google and imagepack are, beside PATH: built from the checkout, or installed with xtask.

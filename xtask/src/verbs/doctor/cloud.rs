@@ -27,7 +27,7 @@ const FIRST_APIS: [&str; 3] = [
 /// <https://letsencrypt.org/docs/rate-limits/>
 const CERTIFICATES_A_WEEK: usize = 50;
 
-/// What `google project` tells.
+/// What `google inspect` tells.
 #[derive(Deserialize)]
 struct Project {
     billing: Option<bool>,
@@ -97,7 +97,7 @@ pub fn run(cli: &Cli) -> Result<()> {
 
 fn words(stack: &Stack) -> Argv {
     let (project, region) = (&stack.cloud.project, &stack.cloud.region);
-    argv!["project", "--project", project, "--region", region]
+    argv!["inspect", "--project", project, "--region", region]
 }
 
 fn checks(fleet: &Fleet, project: &Project) -> Vec<Check> {
