@@ -156,11 +156,12 @@ impl Stage {
         let lock = fs::File::create(root.join("target/.rehearsal.lock"))?;
         lock.lock()?;
         fs::remove_dir_all(&folder)?;
+        fs::create_dir(&folder)?;
+        // A build elsewhere in this checkout may replace ours meanwhile.
+        fs::copy(env::current_exe()?, folder.join("xtask"))?;
         let programs = programs(root)?;
         // Building is not rehearsing.
         let started = Instant::now();
-        // A build elsewhere in this checkout may replace ours meanwhile.
-        fs::copy(env::current_exe()?, folder.join("xtask"))?;
         let repository = folder.join("repository");
         copy(root, &repository)?;
         fs::copy(file, repository.join("fleet.toml"))?;
