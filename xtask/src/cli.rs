@@ -51,7 +51,7 @@ pub enum Verb {
     /// Check what this machine has of the programs that are needed.
     ///
     /// Each one is found, too old, or missing, with the command that mends it. Fails with status 3 if one is missing
-    /// that nothing works without.
+    /// that no workspace can be shipped without.
     Doctor(DoctorArgs),
 
     /// Build an image and pack it for Compute Engine.

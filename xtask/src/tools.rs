@@ -39,7 +39,7 @@ pub struct Tool {
     pub name: &'static str,
     /// The programs, the preferred one first.
     pub programs: &'static [&'static str],
-    /// Whether nothing works without it.
+    /// Whether no workspace can be shipped without it.
     pub required: bool,
     /// Why it is needed.
     pub why: &'static str,

@@ -53,7 +53,7 @@ fn a_required_program_that_is_missing_is_status_3_with_the_mend() {
         text.contains("\nnix is missing; 2.18 or newer is needed:\n  "),
         "{text}"
     );
-    assert!(stderr(&done).contains("nothing works here without nix"));
+    assert!(stderr(&done).contains("no workspace can be shipped without nix"));
     assert!(check(&world, "nix")["mend"].is_string());
 }
 

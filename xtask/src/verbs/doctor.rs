@@ -81,7 +81,7 @@ pub fn run(cli: &Cli, args: &DoctorArgs) -> Result<()> {
     }
     let names: Vec<_> = lacking.iter().map(|check| check.name).collect();
     Err(Kind::Missing.error(
-        format!("nothing works here without {}", names.join(", ")),
+        format!("no workspace can be shipped without {}", names.join(", ")),
         "Run the command that gets it, then cargo xtask doctor again.",
     ))
 }
