@@ -335,14 +335,14 @@ impl Stage {
                 stage.must(&["push", "base"])?;
                 Ok("built, packed, uploaded, verified, registered".to_owned())
             });
-            self.image = "the real image of the profile base, built by Nix".to_owned();
+            self.image = "the real one of the profile base, built by Nix".to_owned();
             false
         } else {
             self.skip(
                 "push: the image base, built by Nix",
                 "no Nix here for x86-64 Linux: cargo xtask doctor",
             );
-            self.image = "an empty disk of 1 GiB".to_owned();
+            self.image = "an empty disk of 1 GiB in their place".to_owned();
             true
         };
         let cuda = self
@@ -651,14 +651,19 @@ impl Stage {
             count(Verdict::Skipped),
         );
         let requests = self.requests()?.len();
-        let simulated = [
-            format!("Google Cloud: cloudsim answered {requests} calls on this machine; no machine booted, nothing was paid for"),
-            match failed {
-                0 => format!("what the machines would boot: {}", self.image),
-                _ => "what the machines would boot".to_owned(),
-            },
-            "pages, certificates, DNS: nothing to reach, so up waited for machines to run and no longer".to_owned(),
-        ];
+        let mut simulated = vec![format!(
+            "Google Cloud: cloudsim answered {requests} calls on this machine; no machine booted, nothing was paid for"
+        )];
+        if !self.image.is_empty() {
+            simulated.push(format!("images: {}", self.image));
+        }
+        let went_up = |step: &Step| step.step == "up" && step.result == Verdict::Ran;
+        if self.steps.iter().any(went_up) {
+            simulated.push(
+                "pages, certificates, DNS: nothing to reach, so up waited for machines to run and no longer"
+                    .to_owned(),
+            );
+        }
         if cli.json {
             let result = json!({
                 "steps": self.steps, "ran": ran, "failed": failed, "skipped": skipped,
