@@ -3,7 +3,7 @@
 mod common;
 
 use cloudsim::Plan;
-use common::{BUCKET, Lab};
+use common::{BUCKET, World};
 use std::{
     io::{BufRead, BufReader, Write},
     net::TcpListener,
@@ -13,8 +13,8 @@ use std::{
 };
 
 /// Without any credentials but those that a test adds.
-fn stat(lab: &Lab, path: &Path) -> Command {
-    let mut command = lab.google();
+fn stat(world: &World, path: &Path) -> Command {
+    let mut command = world.google();
     command
         .args(["objects", "stat", &format!("gs://{BUCKET}/a")])
         .env_remove("GOOGLE_OAUTH_ACCESS_TOKEN")
@@ -23,8 +23,8 @@ fn stat(lab: &Lab, path: &Path) -> Command {
     command
 }
 
-fn gcloud(lab: &Lab, script: &str) {
-    let path = lab.folder.path().join("gcloud");
+fn gcloud(world: &World, script: &str) {
+    let path = world.folder.path().join("gcloud");
     std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
@@ -35,8 +35,8 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn without_credentials_the_error_names_all_that_was_tried() {
-    let lab = Lab::new();
-    let output = stat(&lab, lab.folder.path()).output().unwrap();
+    let world = World::new();
+    let output = stat(&world, world.folder.path()).output().unwrap();
     assert_eq!(output.status.code(), Some(4));
     assert_eq!(
         said(&output),
@@ -44,8 +44,8 @@ fn without_credentials_the_error_names_all_that_was_tried() {
          installed, no metadata server answers at 127.0.0.1:1. Run `gcloud auth login`, or set \
          GOOGLE_OAUTH_ACCESS_TOKEN.\n"
     );
-    gcloud(&lab, "echo 'ERROR: (gcloud) No account.' >&2; exit 1");
-    let output = stat(&lab, lab.folder.path()).output().unwrap();
+    gcloud(&world, "echo 'ERROR: (gcloud) No account.' >&2; exit 1");
+    let output = stat(&world, world.folder.path()).output().unwrap();
     assert!(
         said(&output).contains("gcloud says `ERROR: (gcloud) No account`"),
         "{}",
@@ -55,30 +55,30 @@ fn without_credentials_the_error_names_all_that_was_tried() {
 
 #[test]
 fn a_refused_token_of_gclouds_is_renewed_once_and_never_printed() {
-    let lab = Lab::new();
+    let world = World::new();
     // The first token that it prints is too old, and every later one good.
     gcloud(
-        &lab,
+        &world,
         "[ \"$*\" = 'auth print-access-token --quiet' ] || exit 1
          if [ -e \"$0.asked\" ]; then echo second; else : > \"$0.asked\"; echo stale; fi",
     );
-    lab.sim.set_faults(Plan {
+    world.sim.set_faults(Plan {
         expired_tokens: vec!["stale".to_owned()],
         ..Plan::default()
     });
-    let output = stat(&lab, lab.folder.path()).output().unwrap();
+    let output = stat(&world, world.folder.path()).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(said(&output), "");
-    let answers: Vec<_> = lab.sim.log().iter().map(|entry| entry.status).collect();
+    let answers: Vec<_> = world.sim.log().iter().map(|entry| entry.status).collect();
     assert_eq!(answers, [Some(401), Some(404)]);
 
     // Refused again after the renewal: that is the answer.
-    lab.sim.set_faults(Plan {
+    world.sim.set_faults(Plan {
         expired_tokens: vec!["stale".to_owned(), "second".to_owned()],
         ..Plan::default()
     });
-    lab.sim.clear_log();
-    let output = stat(&lab, lab.folder.path()).output().unwrap();
+    world.sim.clear_log();
+    let output = stat(&world, world.folder.path()).output().unwrap();
     assert_eq!(output.status.code(), Some(4));
     assert!(
         said(&output).contains("gcloud auth login"),
@@ -86,12 +86,12 @@ fn a_refused_token_of_gclouds_is_renewed_once_and_never_printed() {
         said(&output)
     );
     assert!(!said(&output).contains("second"), "{}", said(&output));
-    assert_eq!(lab.sim.log().len(), 2);
+    assert_eq!(world.sim.log().len(), 2);
 }
 
 #[test]
 fn a_machine_in_google_cloud_has_its_service_accounts_token() {
-    let lab = Lab::new();
+    let world = World::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();
     let server = std::thread::spawn(move || {
@@ -113,7 +113,7 @@ fn a_machine_in_google_cloud_has_its_service_accounts_token() {
         .unwrap();
         request
     });
-    let output = stat(&lab, lab.folder.path())
+    let output = stat(&world, world.folder.path())
         .env("GCE_METADATA_HOST", host)
         .output()
         .unwrap();
@@ -128,8 +128,8 @@ fn a_machine_in_google_cloud_has_its_service_accounts_token() {
 
 #[test]
 fn a_token_does_not_cross_a_network_in_the_clear() {
-    let lab = Lab::new();
-    let output = stat(&lab, lab.folder.path())
+    let world = World::new();
+    let output = stat(&world, world.folder.path())
         .env("GOOGLE_OAUTH_ACCESS_TOKEN", "deployer")
         .env(
             "GOOGLE_STORAGE_CUSTOM_ENDPOINT",

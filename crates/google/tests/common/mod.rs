@@ -14,22 +14,23 @@ pub const PROJECT: &str = "acme";
 pub const MIB: usize = 1 << 20;
 
 /// A cloud with one bucket, and a folder for files.
-pub struct Lab {
+pub struct World {
     pub sim: Sim,
     pub folder: tempfile::TempDir,
 }
 
-impl Lab {
+impl World {
     pub fn new() -> Self {
-        let lab = Self {
+        let world = Self {
             sim: Sim::start(Options::default()).unwrap(),
             folder: tempfile::tempdir().unwrap(),
         };
-        lab.client()
+        world
+            .client()
             .ensure_bucket(PROJECT, BUCKET, "europe-west4")
             .unwrap();
-        lab.sim.clear_log();
-        lab
+        world.sim.clear_log();
+        world
     }
 
     /// A client that sends a token of the deployer's and does not give up soon.
