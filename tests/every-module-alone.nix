@@ -30,6 +30,10 @@ let
       imports = [ workspace ];
       workspace.gateway.acmeEmail = "ops@acme.example";
     };
+    home = {
+      imports = [ workspace ];
+      workspace.home.device = "/dev/disk/by-id/google-home";
+    };
     ide = workspace;
   };
   toplevel =
