@@ -36,7 +36,7 @@ let
     "sshd"
   ];
 
-  routeOptions = {
+  server = {
     options = {
       socket = mkOption {
         type = types.nullOr types.path;
@@ -113,8 +113,18 @@ in
       '';
     };
 
+    apps = mkOption {
+      type = types.attrsOf (types.submodule server);
+      default = { };
+      description = ''
+        Servers on this machine that the gateway offers behind its login at `/apps/NAME/`.
+        The server sees that path, so it must know it as its base path.
+      '';
+      example = lib.literalExpression "{ tensorboard.port = 6006; }";
+    };
+
     routes = mkOption {
-      type = types.attrsOf (types.submodule routeOptions);
+      type = types.attrsOf (types.submodule server);
       default = { };
       description = ''
         Servers on this machine that the gateway offers behind its login, by path.
@@ -125,6 +135,8 @@ in
   };
 
   config = {
+    workspace.routes = lib.mapAttrs' (name: lib.nameValuePair "/apps/${name}/") cfg.apps;
+
     assertions = lib.mapAttrsToList (path: route: {
       assertion = (route.socket == null) != (route.port == null);
       message = "workspace.routes.\"${path}\": set either `socket` or `port`.";

@@ -10,7 +10,7 @@
       imports = [
         modules.gateway
         modules.ide
-        ./refusing-firewall.nix
+        ../common/refusing-firewall.nix
       ];
       workspace = {
         name = "alice";
@@ -27,7 +27,7 @@
         pkgs.curl
         pkgs.python3
       ];
-      environment.etc."open-ports.py".source = ./open-ports.py;
+      environment.etc."open-ports.py".source = ../common/open-ports.py;
     };
 
   testScript = ''

@@ -7,7 +7,7 @@
   nodes.machine = {
     imports = [
       modules.home
-      ./persist-in-test-machine.nix
+      ../common/persist-in-test-machine.nix
     ];
     workspace = {
       name = "alice";

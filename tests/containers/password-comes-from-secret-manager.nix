@@ -16,7 +16,7 @@ in
       networking.firewall.allowedTCPPorts = [ 80 ];
       systemd.services.google = {
         wantedBy = [ "multi-user.target" ];
-        serviceConfig.ExecStart = "${pkgs.python3}/bin/python3 ${./secret-manager.py} /run/password";
+        serviceConfig.ExecStart = "${pkgs.python3}/bin/python3 ${../common/secret-manager.py} /run/password";
       };
     };
 

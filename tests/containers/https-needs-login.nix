@@ -28,7 +28,7 @@ in
       imports = [
         modules.gateway
         modules.ide
-        ./refusing-firewall.nix
+        ../common/refusing-firewall.nix
       ];
       workspace = {
         name = "alice";
@@ -60,8 +60,8 @@ in
         pkgs.curl
         (pkgs.python3.withPackages (python: [ python.websockets ]))
       ];
-      environment.etc."editor-websocket.py".source = ./editor-websocket.py;
-      environment.etc."open-ports.py".source = ./open-ports.py;
+      environment.etc."editor-websocket.py".source = ../common/editor-websocket.py;
+      environment.etc."open-ports.py".source = ../common/open-ports.py;
     };
 
   testScript = ''

@@ -14,7 +14,7 @@ in
         modules.gateway
         modules.home
         modules.ide
-        ./persist-in-test-machine.nix
+        ../common/persist-in-test-machine.nix
       ];
       workspace = {
         name = "alice";
