@@ -12,6 +12,7 @@ let
   cfg = config.workspace.home;
   inherit (config.workspace) owner user;
   account = config.users.users.${user};
+  notice = lib.getExe config.workspace.noticeCommand;
 
   disk = "/persist";
   unitOf = utils.escapeSystemdPath cfg.device;
@@ -41,6 +42,13 @@ in
   };
 
   config = mkIf (cfg.device != null && owner != null) {
+    workspace.state = {
+      home = "/home";
+      # A machine built anew orders no new certificate, and its owner stays logged in.
+      acme = "/var/lib/acme";
+      login = "/var/lib/workspace-login";
+    };
+
     fileSystems.${disk} = {
       inherit (cfg) device;
       fsType = "ext4";
@@ -104,13 +112,16 @@ in
               pkgs.util-linux
             ]
             ./bind.sh
-            [
-              disk
-              user
-              account.group
-              account.home
-              config.workspace.notice
-            ];
+            (
+              [
+                disk
+                user
+                account.group
+                account.home
+              ]
+              ++ lib.mapAttrsToList (name: folder: "${name}=${folder}") config.workspace.state
+            );
+        ExecStartPost = "${notice} disk-missing";
       };
     };
 
@@ -139,7 +150,7 @@ in
             ./missing.sh
             [
               cfg.device
-              config.workspace.notice
+              notice
             ];
       };
     };

@@ -1,5 +1,5 @@
-# The disk $1 is not in use: puts a word about it into the page fragment $2, and lets
-# nobody, not even root, put files into the empty folder that it would have covered.
+# The disk $1 is not in use: says so with the command $2, and lets nobody, not even root,
+# put files into the empty folder that it would have covered.
 device=$1 notice=$2
 if [ -e "$device" ]; then
   echo "$device, the disk with everybody's files, cannot be used: see the journal of workspace-disk-format and persist.mount." >&2
@@ -8,10 +8,7 @@ else
   echo "$device, the disk with everybody's files, is missing. Attach it." >&2
   what='is missing' mend='can attach the disk; nothing else is needed'
 fi
-mkdir --parents "$(dirname "$notice")" /home
-cat > "$notice.new" << END
-<p class="notice" role="alert"><strong>The disk with your files $what.</strong>
-They are not lost, but they cannot be opened. Whoever looks after the fleet $mend.</p>
-END
-mv "$notice.new" "$notice"
+"$notice" disk-missing "The disk with your files $what." \
+  "They are not lost, but they cannot be opened. Whoever looks after the fleet $mend."
+mkdir --parents /home
 chattr +i /home

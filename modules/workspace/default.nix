@@ -54,6 +54,8 @@ let
   };
 in
 {
+  imports = [ ./notice.nix ];
+
   options.workspace = {
     name = mkOption {
       type = types.strMatching "[a-z]([-a-z0-9]{0,38}[a-z0-9])?";
@@ -103,14 +105,17 @@ in
       example = "private";
     };
 
-    notice = mkOption {
-      type = types.path;
-      default = "/run/workspace/notice.html";
-      readOnly = true;
+    state = mkOption {
+      type = types.attrsOf types.path;
+      default = { };
       description = ''
-        Fragment of HTML that the gateway shows on its login page and in place of a server
-        that does not answer. Whatever has bad news for the owner writes this file.
+        State that a machine built anew must not lose: folders, by the name that each has on
+        the disk that outlives the machine. Module `home` puts them there; without it they
+        stay where they are.
       '';
+      example = {
+        acme = "/var/lib/acme";
+      };
     };
 
     apps = mkOption {

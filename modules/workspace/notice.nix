@@ -1,0 +1,49 @@
+# Bad news for the owner, from whatever part of the machine has some: on the gateway's
+# pages and in terminals.
+{
+  lib,
+  pkgs,
+  ...
+}:
+let
+  inherit (lib) mkOption types;
+  text = "/run/workspace/notice.txt";
+in
+{
+  options.workspace = {
+    notice = mkOption {
+      type = types.path;
+      default = "/run/workspace/notice.html";
+      readOnly = true;
+      description = ''
+        Fragment of HTML that the gateway shows on its login page and in place of a server
+        that does not answer. {option}`workspace.noticeCommand` writes it.
+      '';
+    };
+
+    noticeCommand = mkOption {
+      type = types.package;
+      default = pkgs.writeShellApplication {
+        name = "workspace-notice";
+        runtimeInputs = [
+          pkgs.coreutils
+          pkgs.gnused
+          pkgs.util-linux
+        ];
+        text = builtins.readFile ./notice.sh;
+      };
+      defaultText = lib.literalMD "the command `workspace-notice`";
+      readOnly = true;
+      description = ''
+        Command with which whatever has bad news for the owner shows it, as root:
+        `workspace-notice NAME HEADLINE SENTENCES [SENTENCES-IN-TERMINALS-ONLY]`.
+        `workspace-notice NAME` takes it back. Notices of other names stay.
+      '';
+    };
+  };
+
+  # Each new terminal, the editor's too. Programs read the standard output of some shells.
+  config.environment.interactiveShellInit = ''
+    [ ! -s ${text} ] || cat ${text} >&2
+  '';
+}
