@@ -22,6 +22,7 @@ let
         modules.gateway
         modules.ide
         modules.home
+        modules.storage
         {
           nixpkgs.hostPlatform = "x86_64-linux";
           system.stateVersion = lib.mkDefault "26.05";

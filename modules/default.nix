@@ -6,5 +6,6 @@
   gateway = ./gateway;
   ide = ./ide;
   home = ./home;
+  storage = ./storage;
   cuda = ./accelerators/cuda.nix;
 }

@@ -35,6 +35,7 @@ let
       workspace.home.device = "/dev/disk/by-id/google-home";
     };
     ide = workspace;
+    storage = workspace;
   };
   toplevel =
     name: module:

@@ -61,6 +61,11 @@ in
       ];
     };
 
+    # A disk that was made larger is used at once; the kernel sends word of it.
+    services.udev.extraRules = ''
+      ACTION=="change", ENV{RESIZE}=="1", SYMLINK=="${lib.removePrefix "/dev/" cfg.device}", RUN+="${config.systemd.package}/bin/systemctl --no-block restart systemd-growfs@${utils.escapeSystemdPath disk}.service"
+    '';
+
     systemd.services.workspace-disk-format = {
       description = "File system on the workspace's disk";
       unitConfig = {
