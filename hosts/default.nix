@@ -13,6 +13,15 @@ let
     cuda = [ modules.cuda ];
   };
 
+  capabilities = fromTOML (builtins.readFile ./gpus.toml);
+  # Of the GPUs in a workspace's machine, if they are known here.
+  capabilityOf =
+    workspace:
+    let
+      family = builtins.head (lib.splitString "-" workspace.machine_type);
+    in
+    capabilities.${if workspace.gpu == null then family else workspace.gpu.type} or null;
+
   system =
     image: extra:
     lib.nixosSystem {
@@ -55,6 +64,9 @@ in
           image.repart.name = name;
         }
       ]
+      ++ lib.optional (workspace.image == "cuda") {
+        workspace.cuda.capability = capabilityOf workspace;
+      }
       ++ own name
     )
   ) fleet.workspaces;

@@ -7,5 +7,6 @@
   ide = ./ide;
   home = ./home;
   storage = ./storage;
-  cuda = ./accelerators/cuda.nix;
+  cuda = ./accelerators/cuda;
+  tenstorrent = ./accelerators/tenstorrent.nix;
 }

@@ -21,6 +21,7 @@ in
     claims ./containers
     // {
       every-fleet-evaluates = import ./every-fleet-evaluates.nix { inherit modules nixpkgs pkgs; };
+      cuda-is-cached = import ./cuda-is-cached.nix { inherit modules nixpkgs pkgs; };
       fleet = import ./fleet.nix { inherit lib pkgs; };
     }
     // import ./format.nix { inherit lib pkgs; }

@@ -9,6 +9,7 @@ let
   inherit (nixpkgs) lib;
   files = [
     "custom-n1-with-gpu"
+    "every-gpu"
     "every-key"
     "longest-name"
     "owner-named-like-a-system-account"

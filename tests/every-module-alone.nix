@@ -26,6 +26,7 @@ let
   };
   settings = {
     workspace = workspace;
+    cuda = workspace;
     gateway = {
       imports = [ workspace ];
       workspace.gateway.acmeEmail = "ops@acme.example";
