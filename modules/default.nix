@@ -9,4 +9,5 @@
   storage = ./storage;
   cuda = ./accelerators/cuda;
   tenstorrent = ./accelerators/tenstorrent.nix;
+  tools = ./tools;
 }

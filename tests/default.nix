@@ -23,6 +23,7 @@ in
       every-fleet-evaluates = import ./every-fleet-evaluates.nix { inherit modules nixpkgs pkgs; };
       cuda-is-cached = import ./cuda-is-cached.nix { inherit modules nixpkgs pkgs; };
       fleet = import ./fleet.nix { inherit lib pkgs; };
+      manylinux = import ./manylinux.nix { inherit lib modules pkgs; };
     }
     // import ./format.nix { inherit lib pkgs; }
     // import ./every-module-alone.nix { inherit lib modules pkgs; };

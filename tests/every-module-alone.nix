@@ -37,6 +37,7 @@ let
     };
     ide = workspace;
     storage = workspace;
+    tools = workspace;
   };
   toplevel =
     name: module:
