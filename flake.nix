@@ -31,6 +31,7 @@
       packages.${system} = {
         inherit xtask;
         default = xtask;
+        docs = tests.docs;
       }
       // prefixed "image" (lib.mapAttrs (_name: host: host.config.system.build.image) systems);
 

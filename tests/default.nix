@@ -15,13 +15,17 @@ let
         pkgs.testers.runNixOSTest (import (folder + "/${file}") { inherit modules; })
       )
     ) (builtins.readDir folder);
+  docs = import ../docs/options.nix { inherit lib modules pkgs; };
 in
 {
+  inherit docs;
+
   checks =
     claims ./containers
     // {
       every-fleet-evaluates = import ./every-fleet-evaluates.nix { inherit modules nixpkgs pkgs; };
       cuda-is-cached = import ./cuda-is-cached.nix { inherit modules nixpkgs pkgs; };
+      docs-are-fresh = import ./docs-are-fresh.nix { inherit docs pkgs; };
       fleet = import ./fleet.nix { inherit lib pkgs; };
       manylinux = import ./manylinux.nix { inherit lib modules pkgs; };
     }

@@ -1,12 +1,7 @@
 # What a data scientist expects on the command line, and what makes projects bring the
 # rest themselves: flakes that resolve without a network, direnv, uv, and libraries for
 # programs that were not built for NixOS.
-{
-  config,
-  lib,
-  pkgs,
-  ...
-}:
+{ lib, pkgs, ... }:
 let
   inherit (lib) mkDefault;
 in
@@ -73,9 +68,6 @@ in
   # libraries that their policy expects of every Linux, https://peps.python.org/pep-0599/.
   programs.nix-ld = {
     enable = true;
-    libraries =
-      pkgs.pythonManylinuxPackages.manylinux2014
-      # CUDA comes with the wheels, but for the driver's own library.
-      ++ lib.optional (builtins.elem "nvidia" config.services.xserver.videoDrivers) config.hardware.nvidia.package;
+    libraries = pkgs.pythonManylinuxPackages.manylinux2014;
   };
 }

@@ -128,6 +128,11 @@ pub enum Verb {
     /// Nix the real image.
     Rehearse,
 
+    /// Write the reference of the modules' options, docs/options.md.
+    ///
+    /// The flake's check `docs-are-fresh` fails while it is not what the modules say.
+    Docs(DocsArgs),
+
     /// Run the tests, lane by lane.
     ///
     /// All chosen lanes run even if one fails. The last line is "N passed, N failed, N skipped".
@@ -293,6 +298,14 @@ pub struct DestroyArgs {
     /// The answer to the question, for scripts: the project's id, or the name; may be given several times.
     #[arg(long, value_name = "ANSWER")]
     pub confirm: Vec<String>,
+}
+
+/// Flags of `docs`.
+#[derive(Args)]
+pub struct DocsArgs {
+    /// Write nothing, and fail with status 1 if the file is not what the modules say.
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// Flags of `test`.

@@ -22,8 +22,8 @@ use crate::{
     cli::{Cli, Verb},
     error::{Error, Kind, Told},
     verbs::{
-        apply, destroy, doctor, image, images, logs, open, password, plan, power, prune, push,
-        rehearse, ssh, status, test, up,
+        apply, destroy, docs, doctor, image, images, logs, open, password, plan, power, prune,
+        push, rehearse, ssh, status, test, up,
     },
 };
 
@@ -68,6 +68,7 @@ fn run(cli: &Cli) -> Result<()> {
         Verb::Logs(args) => logs::run(cli, args),
         Verb::Destroy(args) => destroy::run(cli, args),
         Verb::Rehearse => rehearse::run(cli),
+        Verb::Docs(args) => docs::run(cli, args),
         Verb::Test(args) => test::run(cli, args),
     }
 }

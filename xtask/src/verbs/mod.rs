@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod destroy;
+pub mod docs;
 pub mod doctor;
 pub mod fleet;
 pub mod image;
