@@ -1,5 +1,5 @@
-# The only way in by browser: nginx with a certificate, and a login before everything
-# but the login itself and the certificate authority's challenge.
+# The only way in by browser: nginx, and a login before everything but the login itself and
+# the certificate authority's challenge.
 {
   config,
   lib,
@@ -7,11 +7,13 @@
   ...
 }:
 let
-  inherit (lib) mkIf mkOption types;
+  inherit (lib) mkIf;
   cfg = config.workspace.gateway;
   inherit (config.workspace)
+    apps
     domain
     exposure
+    name
     owner
     routes
     ;
@@ -28,29 +30,55 @@ let
     else
       "http://127.0.0.1:${toString route.port}";
 
-  # Browsers let any page open a websocket to any place, with that place's cookies: a
-  # page of somebody else's would be a terminal in here. They say whose page it was.
+  # Browsers let any page open a websocket to any place, and send a form there, with that
+  # place's cookies: a page of somebody else's would be a terminal in here. They say whose
+  # page it was. Workspaces of one project are neighbours, so SameSite does not tell.
   ownOrigin =
     if public then
       "https://${lib.escapeRegex host}"
     else
       "http://(localhost|127\\.0\\.0\\.1)(:[0-9]+)?";
-  foreignWebsockets = ''
-    map "$http_upgrade|$http_origin" $foreign_websocket {
+  foreignPages = ''
+    map "$http_upgrade|$request_method|$http_origin" $foreign_page {
       default 1;
-      "~^\|" 0;
-      "~^[^|]+\|$" 0;
-      "~^[^|]+\|${ownOrigin}$" 0;
+      "~^[^|]*\|[A-Z]+\|$" 0;
+      "~^\|(GET|HEAD|OPTIONS)\|" 0;
+      "~^[^|]*\|[A-Z]+\|${ownOrigin}$" 0;
     }
   '';
 
+  # The port at the owner's end of the tunnel is part of the name.
+  tunnelHost = ''
+    map $http_host $tunnel_host {
+      default localhost;
+      "~^(localhost|127\.0\.0\.1)(:[0-9]+)?$" $http_host;
+    }
+  '';
+
+  # The session is between the browser and the login.
+  withoutSession = ''
+    map $http_cookie $cookies_of_apps {
+      default $http_cookie;
+      "~^(?<cookies_before>(?:.*; *)?)__Host-workspace=[^;]*(?:; *)?(?<cookies_after>.*)$" $cookies_before$cookies_after;
+    }
+  '';
+
+  proxyHeaders = import ./proxy-headers.nix { inherit lib; };
   routeLocations = lib.mapAttrs (_path: route: {
     proxyPass = upstream route;
     proxyWebsockets = true;
+    recommendedProxySettings = false;
     extraConfig = ''
-      if ($foreign_websocket) {
+      if ($foreign_page) {
         return 403;
       }
+      ${
+        if public then
+          proxyHeaders { more.Cookie = "$cookies_of_apps"; }
+        else
+          proxyHeaders { host = "$tunnel_host"; }
+      }
+      proxy_redirect off;
       # Editors keep a connection open for as long as they are open, and upload big files.
       proxy_read_timeout 1d;
       proxy_send_timeout 1d;
@@ -59,11 +87,31 @@ let
     '';
   }) routes;
 
-  notReady = pkgs.replaceVars ./pages/not_ready.html { name = lib.escapeXML config.workspace.name; };
+  link =
+    path:
+    "<li><a href=\"${lib.escapeXML path}\"><strong>${
+      lib.escapeXML routes.${path}.title
+    }</strong><span>${lib.escapeXML path}</span></a></li>";
+  ofApps = map (app: "/apps/${app}/") (lib.attrNames apps);
+  start = pkgs.linkFarm "start-page" {
+    "start.html" = pkgs.replaceVars ./pages/start.html {
+      name = lib.escapeXML name;
+      owner = lib.escapeXML owner;
+      # The editor first.
+      links = lib.concatMapStringsSep "\n" link (
+        lib.subtractLists ofApps (lib.attrNames routes) ++ ofApps
+      );
+      signOut = lib.optionalString public ''<a href="/oauth2/sign_out">Sign out</a>'';
+    };
+  };
+
+  notReady = pkgs.replaceVars ./pages/not_ready.html { name = lib.escapeXML name; };
   ownPages = {
-    # `return` alone would answer before the login is asked for.
-    "= /".tryFiles = "/.none @start";
-    "@start".return = "302 /edit/";
+    "= /" = {
+      root = start;
+      tryFiles = "/start.html =404";
+      extraConfig = "ssi on;";
+    };
     # In place of a server that does not answer.
     "= /.workspace/not_ready.html" = {
       alias = notReady;
@@ -94,7 +142,7 @@ let
     <title>No workspace yet</title>
     <body style="font: 1rem/1.5 system-ui, sans-serif; max-width: 36rem; margin: 4rem auto; padding: 0 1rem">
     <h1>No workspace yet</h1>
-    <p>This machine runs the image <strong>${config.workspace.name}</strong> and has not been given a workspace.</p>
+    <p>This machine runs the image <strong>${name}</strong> and has not been given a workspace.</p>
     <p>Whoever looks after the fleet can see why with <code>cargo xtask status</code>.</p>
     </body>
     </html>
@@ -103,34 +151,22 @@ in
 {
   imports = [
     ../workspace
+    ./certificate.nix
     ./login.nix
   ];
-
-  options.workspace.gateway = {
-    acmeEmail = mkOption {
-      type = types.nullOr types.str;
-      default = null;
-      description = "Address that the certificate authority may write to. Needed when the workspace is public.";
-      example = "ops@acme.example";
-    };
-
-    acmeServer = mkOption {
-      type = types.nullOr types.str;
-      default = null;
-      description = "Directory URL of the certificate authority. `null` means Let's Encrypt.";
-      example = "https://dv.acme-v02.api.pki.goog/directory";
-    };
-  };
 
   config = lib.mkMerge [
     {
       services.nginx = {
         enable = true;
         recommendedOptimisation = true;
-        recommendedProxySettings = true;
         recommendedTlsSettings = true;
         serverTokens = false;
-        appendHttpConfig = mkIf (public || private) foreignWebsockets;
+        appendHttpConfig = lib.mkMerge [
+          (mkIf (public || private) foreignPages)
+          (mkIf public withoutSession)
+          (mkIf private tunnelHost)
+        ];
       };
     }
 
@@ -145,12 +181,6 @@ in
           message = "workspace.gateway.acmeEmail: a public workspace needs a certificate; set the address that the certificate authority may write to.";
         }
       ];
-
-      security.acme.acceptTerms = true;
-      security.acme.defaults = {
-        email = mkIf (cfg.acmeEmail != null) cfg.acmeEmail;
-        server = mkIf (cfg.acmeServer != null) cfg.acmeServer;
-      };
 
       networking.firewall.allowedTCPPorts = [
         80

@@ -47,44 +47,35 @@ let
     name = "fetch-login-secret";
     runtimeInputs = [
       pkgs.coreutils
-      pkgs.curl
+      pkgs.gnugrep
       pkgs.jq
       pkgs.mkpasswd
+      (import ./read-secret.nix { inherit pkgs; })
     ];
     text = builtins.readFile ./fetch-login-secret.sh;
   };
 
-  sandbox = {
+  sandbox = import ./sandbox.nix // {
     User = account;
     Group = account;
-    UMask = "0077";
-    CapabilityBoundingSet = "";
-    LockPersonality = true;
-    NoNewPrivileges = true;
-    PrivateDevices = true;
-    PrivateTmp = true;
-    ProtectClock = true;
-    ProtectControlGroups = true;
-    ProtectHome = true;
-    ProtectHostname = true;
-    ProtectKernelLogs = true;
-    ProtectKernelModules = true;
-    ProtectKernelTunables = true;
-    ProtectProc = "invisible";
-    ProtectSystem = "strict";
-    RestrictAddressFamilies = [
-      "AF_INET"
-      "AF_INET6"
-      "AF_UNIX"
-    ];
-    RestrictNamespaces = true;
-    RestrictRealtime = true;
-    RestrictSUIDSGID = true;
-    SystemCallArchitectures = "native";
-    SystemCallFilter = [
-      "@system-service"
-      "~@privileged"
-    ];
+  };
+
+  # Passwords are taken by the form alone, where guessing is slow: not by a header on any path.
+  proxyHeaders =
+    more:
+    import ./proxy-headers.nix { inherit lib; } {
+      more = {
+        Authorization = ''""'';
+      }
+      // more;
+    };
+  login = extraConfig: {
+    proxyPass = proxy;
+    recommendedProxySettings = false;
+    extraConfig = ''
+      auth_request off;
+      ${extraConfig}
+    '';
   };
 in
 {
@@ -103,6 +94,16 @@ in
       example = "google";
     };
 
+    allowedEmails = mkOption {
+      type = types.listOf (types.strMatching "[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+");
+      default = [ ];
+      description = ''
+        Addresses of Google accounts that may sign in beside the owner's, with
+        `login = "google"`. Whoever signs in has the owner's files, terminal and rights.
+      '';
+      example = [ "bob@acme.example" ];
+    };
+
     htpasswdFile = mkOption {
       type = types.nullOr types.path;
       default = null;
@@ -116,6 +117,13 @@ in
   };
 
   config = mkIf enabled {
+    assertions = [
+      {
+        assertion = cfg.allowedEmails == [ ] || cfg.login == "google";
+        message = "workspace.gateway.allowedEmails: a password is the owner's alone; set workspace.gateway.login to \"google\", or remove the addresses.";
+      }
+    ];
+
     services.oauth2-proxy = {
       enable = true;
       provider = "google";
@@ -130,10 +138,18 @@ in
         ready-path = "";
         skip-provider-button = false;
         silence-ping-logging = true;
+        cookie-samesite = "lax";
+        # Who it is, and nothing to ask Google with: the browser need not keep Google's tokens.
+        session-cookie-minimal = true;
       }
-      // lib.optionalAttrs (cfg.login == "password") { client-secret = "none"; };
+      // lib.optionalAttrs (cfg.login == "password") { client-secret = "none"; }
+      // lib.optionalAttrs (cfg.login == "google") {
+        code-challenge-method = "S256";
+        # A browser often has more than one Google account.
+        prompt = "select_account";
+      };
       # Nobody else's Google account will do, whatever else is configured.
-      email.addresses = owner;
+      email.addresses = lib.concatLines ([ owner ] ++ cfg.allowedEmails);
       htpasswd.file = mkIf (cfg.login == "password") htpasswd;
       customTemplatesDir = templates;
       reverseProxy = true;
@@ -151,6 +167,8 @@ in
     };
 
     systemd.services.oauth2-proxy = {
+      # Without its OAuth client it does not start, rather than fail again and again.
+      unitConfig = mkIf (cfg.login == "google") { ConditionPathExists = oauthClient; };
       requires = [ "workspace-login-prepare.service" ];
       after = [ "workspace-login-prepare.service" ];
       serviceConfig = sandbox // {
@@ -251,48 +269,32 @@ in
         error_page 401 = @login;
       '';
       locations = {
-        # Passwords are taken by the form alone, where guessing is slow: not by a header on
-        # any path.
-        "/oauth2/" = {
-          proxyPass = proxy;
-          extraConfig = ''
-            auth_request off;
-            proxy_set_header Authorization "";
-          '';
-        };
-        "= /oauth2/auth" = {
-          proxyPass = proxy;
-          extraConfig = ''
-            auth_request off;
-            proxy_set_header Authorization "";
-            proxy_set_header Content-Length "";
-            proxy_pass_request_body off;
-          '';
-        };
+        "/oauth2/" = login (proxyHeaders { });
+        "= /oauth2/auth" = login ''
+          ${proxyHeaders { Content-Length = ''""''; }}
+          # What is asked about may be an upload of any size, which stays where it is.
+          proxy_pass_request_body off;
+          client_max_body_size 0;
+        '';
         "@login" = {
           return = "302 /oauth2/sign_in?rd=$request_uri";
           extraConfig = "auth_request off;";
         };
         # What follows rd= is the address as the browser sent it, with its own `&`s.
-        "= /oauth2/sign_in" = {
-          proxyPass = proxy;
-          extraConfig = ''
-            auth_request off;
-            proxy_set_header Authorization "";
-            limit_req zone=login burst=20 nodelay;
-            limit_req_status 429;
-            # The notice, if there is one. oauth2-proxy's template would drop the comment.
-            sub_filter '<div id="notice"></div>'
-              '<!--# block name="none" --><!--# endblock --><!--# include virtual="/.workspace/notice.html" stub="none" -->';
-            ssi on;
-            set $target "";
-            if ($args ~ "^rd=(/.*)$") {
-              set $target $1;
-              set $args "";
-            }
-            proxy_set_header X-Auth-Request-Redirect $target;
-          '';
-        };
+        "= /oauth2/sign_in" = login ''
+          ${proxyHeaders { X-Auth-Request-Redirect = "$target"; }}
+          limit_req zone=login burst=20 nodelay;
+          limit_req_status 429;
+          # The notice, if there is one. oauth2-proxy's template would drop the comment.
+          sub_filter '<div id="notice"></div>'
+            '<!--# block name="none" --><!--# endblock --><!--# include virtual="/.workspace/notice.html" stub="none" -->';
+          ssi on;
+          set $target "";
+          if ($args ~ "^rd=(/.*)$") {
+            set $target $1;
+            set $args "";
+          }
+        '';
       }
       // lib.optionalAttrs (cfg.login == "password") {
         # There is no OAuth client behind these.

@@ -44,7 +44,10 @@ in
     # In the store, so that the first switch to somebody's workspace need not fetch it.
     system.extraDependencies = mkIf (owner == null) [ cfg.package ];
 
-    workspace.routes."/edit/" = mkIf (owner != null) { inherit socket; };
+    workspace.routes."/edit/" = mkIf (owner != null) {
+      title = "Editor";
+      inherit socket;
+    };
 
     services.openvscode-server = mkIf (owner != null) {
       enable = true;

@@ -36,22 +36,31 @@ let
     "sshd"
   ];
 
-  server = {
-    options = {
-      socket = mkOption {
-        type = types.nullOr types.path;
-        default = null;
-        description = "Unix socket that the server listens on.";
-        example = "/run/workspace-ide/editor.sock";
-      };
-      port = mkOption {
-        type = types.nullOr types.port;
-        default = null;
-        description = "Port on 127.0.0.1 that the server listens on, for servers that know no sockets.";
-        example = 8888;
+  server =
+    { name, ... }:
+    {
+      options = {
+        title = mkOption {
+          type = types.singleLineStr;
+          default = lib.last ([ name ] ++ lib.filter (part: part != "") (lib.splitString "/" name));
+          defaultText = lib.literalMD "the last part of the path";
+          description = "What the workspace's page calls it.";
+          example = "TensorBoard";
+        };
+        socket = mkOption {
+          type = types.nullOr types.path;
+          default = null;
+          description = "Unix socket that the server listens on.";
+          example = "/run/workspace-ide/editor.sock";
+        };
+        port = mkOption {
+          type = types.nullOr types.port;
+          default = null;
+          description = "Port on 127.0.0.1 that the server listens on, for servers that know no sockets.";
+          example = 8888;
+        };
       };
     };
-  };
 in
 {
   imports = [ ./notice.nix ];
@@ -123,7 +132,8 @@ in
       default = { };
       description = ''
         Servers on this machine that the gateway offers behind its login at `/apps/NAME/`.
-        The server sees that path, so it must know it as its base path.
+        The server sees that path, so it must know it as its base path. A socket must let
+        nginx's group write to it, and lie outside of `/home` and `/run/user`.
       '';
       example = lib.literalExpression "{ tensorboard.port = 6006; }";
     };
@@ -142,10 +152,15 @@ in
   config = {
     workspace.routes = lib.mapAttrs' (name: lib.nameValuePair "/apps/${name}/") cfg.apps;
 
-    assertions = lib.mapAttrsToList (path: route: {
-      assertion = (route.socket == null) != (route.port == null);
-      message = "workspace.routes.\"${path}\": set either `socket` or `port`.";
-    }) cfg.routes;
+    assertions =
+      lib.mapAttrsToList (path: route: {
+        assertion = (route.socket == null) != (route.port == null);
+        message = "workspace.routes.\"${path}\": set either `socket` or `port`.";
+      }) cfg.routes
+      ++ map (name: {
+        assertion = builtins.match "[A-Za-z0-9][A-Za-z0-9_-]*" name != null;
+        message = "workspace.apps.\"${name}\": the name is part of a URL; write it with letters, digits, - and _.";
+      }) (lib.attrNames cfg.apps);
 
     # Weaker than mkDefault: NixOS tests give their machines names that way.
     networking.hostName = lib.mkOverride 1100 cfg.name;

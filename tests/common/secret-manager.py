@@ -1,21 +1,21 @@
-"""The metadata server and Secret Manager, as far as a login asks them.
+"""The metadata server and Secret Manager, as far as a workspace asks them.
 
-usage: secret-manager.py FILE
+usage: secret-manager.py DIRECTORY
 
-The secret workspace-alice-password is what FILE holds; every change of it is a version.
-While FILE.refused is there, Secret Manager refuses.
+A secret is what the file of its name in DIRECTORY holds; every change of it is a version.
+While NAME.refused is there, Secret Manager refuses.
 """
 
 import base64
 import http.server
 import json
 import pathlib
+import re
 import sys
 
-PASSWORD = pathlib.Path(sys.argv[1])
-REFUSED = PASSWORD.with_suffix(".refused")
+DIRECTORY = pathlib.Path(sys.argv[1])
 TOKEN = "poison token"
-SECRET = "projects/acme-data-science/secrets/workspace-alice-password/versions"
+VERSION = re.compile("/v1/(projects/acme-data-science/secrets/([a-z-]+)/versions)/latest:access")
 
 
 class Google(http.server.BaseHTTPRequestHandler):
@@ -40,16 +40,18 @@ class Google(http.server.BaseHTTPRequestHandler):
             self.answer(200, {"access_token": TOKEN, "expires_in": 3599})
         elif self.headers["Authorization"] != f"Bearer {TOKEN}":
             self.refuse(401, "Request had invalid authentication credentials.")
-        elif REFUSED.exists():
+        else:
+            self.secret(VERSION.fullmatch(self.path))
+
+    def secret(self, asked: re.Match | None) -> None:
+        if asked and (DIRECTORY / f"{asked[2]}.refused").exists():
             self.refuse(403, "Permission denied on resource.")
-        elif self.path != f"/v1/{SECRET}/latest:access" or not PASSWORD.exists():
+        elif not asked or not (file := DIRECTORY / asked[2]).exists():
             self.refuse(404, "Secret or version not found.")
         else:
-            data = base64.b64encode(PASSWORD.read_bytes()).decode()
-            version = PASSWORD.stat().st_mtime_ns
-            self.answer(
-                200, {"name": f"{SECRET}/{version}", "payload": {"data": data}}
-            )
+            data = base64.b64encode(file.read_bytes()).decode()
+            version = f"{asked[1]}/{file.stat().st_mtime_ns}"
+            self.answer(200, {"name": version, "payload": {"data": data}})
 
 
 http.server.HTTPServer(("", 80), Google).serve_forever()

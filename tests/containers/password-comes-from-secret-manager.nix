@@ -9,16 +9,7 @@ in
 {
   name = "password-comes-from-secret-manager";
 
-  # The metadata server and Secret Manager.
-  containers.google =
-    { pkgs, ... }:
-    {
-      networking.firewall.allowedTCPPorts = [ 80 ];
-      systemd.services.google = {
-        wantedBy = [ "multi-user.target" ];
-        serviceConfig.ExecStart = "${pkgs.python3}/bin/python3 ${../common/secret-manager.py} /run/password";
-      };
-    };
+  containers.google = ../common/google.nix;
 
   containers.workspace =
     {
@@ -27,7 +18,10 @@ in
       ...
     }:
     {
-      imports = [ modules.gateway ];
+      imports = [
+        modules.gateway
+        (import ../common/asks-google.nix "workspace-login-secret")
+      ];
       workspace = {
         name = "alice";
         inherit domain owner;
@@ -36,14 +30,6 @@ in
       # Where nothing is asked of a certificate authority.
       security.acme.defaults.server = "https://127.0.0.1:1/";
       environment.systemPackages = [ pkgs.curl ];
-      systemd.services.workspace-login-secret = {
-        environment = {
-          GCE_METADATA_HOST = "google";
-          GOOGLE_SECRET_MANAGER_CUSTOM_ENDPOINT = "http://google/v1/";
-        };
-        # This is no machine of Google's.
-        unitConfig.ConditionFirmware = lib.mkForce null;
-      };
       # The test says when.
       systemd.timers.workspace-login-secret.wantedBy = lib.mkForce [ ];
       networking.hosts."127.0.0.1" = [ domain ];
@@ -57,10 +43,10 @@ in
         )
 
     def set_password(password):
-        google.succeed(f"printf %s '{password}' > /run/password.new; mv /run/password.new /run/password")
+        google.succeed(f"printf %s '{password}' > /run/new; mv /run/new /run/secrets/workspace-alice-password")
 
     start_all()
-    google.wait_for_unit("google.service")
+    google.wait_for_unit("secret-manager.service")
     google.wait_for_open_port(80)
     workspace.wait_for_unit("oauth2-proxy.service")
     workspace.wait_for_unit("nginx.service")
@@ -73,10 +59,10 @@ in
             assert sign_in(guess) in ["400", "401"], guess
 
     with subtest("a refusal is an error that says what Google said"):
-        google.succeed("touch /run/password.refused")
+        google.succeed("touch /run/secrets/workspace-alice-password.refused")
         workspace.fail("systemctl start workspace-login-secret")
         assert "answered 403 for workspace-alice-password: Permission denied" in workspace.succeed("journalctl --unit workspace-login-secret")
-        google.succeed("rm /run/password.refused")
+        google.succeed("rm /run/secrets/workspace-alice-password.refused")
 
     with subtest("the password is the one in Secret Manager"):
         set_password("poison one")
@@ -106,7 +92,7 @@ in
         assert sign_in("poison two") == "302"
 
     with subtest("a password that was taken back lets nobody in"):
-        google.succeed("rm /run/password")
+        google.succeed("rm /run/secrets/workspace-alice-password")
         workspace.succeed("systemctl start workspace-login-secret")
         workspace.wait_until_succeeds("journalctl --unit oauth2-proxy --since -1min | grep -E 'reloading|resumed'", timeout=30)
         assert sign_in("poison two") == "401"
