@@ -16,7 +16,7 @@ in
       default = "/run/workspace/notice.html";
       readOnly = true;
       description = ''
-        Fragment of HTML that the gateway shows on its login page and in place of a server
+        Fragment of HTML that the gateway shows on its pages, the login's too, and in place of a server
         that does not answer. {option}`workspace.noticeCommand` writes it.
       '';
     };
