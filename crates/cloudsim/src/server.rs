@@ -21,6 +21,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+/// Bytes that are read of a connection at a time, at most.
+const READ_AHEAD: usize = 120 << 10;
+
 pub async fn serve(listener: TcpListener, world: Arc<World>, mut stopped: oneshot::Receiver<()>) {
     loop {
         let stream = tokio::select! {
@@ -40,6 +43,8 @@ pub async fn serve(listener: TcpListener, world: Arc<World>, mut stopped: onesho
             let service = service_fn(|request| handle(world.clone(), request));
             // An error here is a connection that the client or the fault plan cut; it is in the log.
             let _ = http1::Builder::new()
+                // Larger ones would come from the system and be cleared each time.
+                .max_buf_size(READ_AHEAD)
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
         });

@@ -8,7 +8,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     time::{Duration, Instant},
 };
 
@@ -97,9 +97,10 @@ pub struct Listed {
     pub used_by: Vec<String>,
 }
 
+/// Work that Compute Engine does after its answer.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Operation {
+pub(crate) struct Operation {
     name: String,
     status: String,
     error: Option<OperationErrors>,
@@ -307,28 +308,9 @@ impl Client {
         doing: &str,
     ) -> Result<()> {
         let mut operation: Operation = reply.into(SERVICE, doing)?;
-        let started = Instant::now();
-        let mut pause = FIRST_POLL;
-        let mut told = started;
-        while operation.status != "DONE" {
-            if told.elapsed() > WORD_EVERY {
-                told = Instant::now();
-                self.notify(&format!(
-                    "{doing}: still at work after {} s",
-                    started.elapsed().as_secs()
-                ));
-            }
-            if started.elapsed() > OPERATION {
-                return Err(Error::refused(
-                    format!(
-                        "{doing}: operation {} is not done after {} minutes",
-                        operation.name,
-                        OPERATION.as_secs() / 60
-                    ),
-                    "Run this again: it waits on",
-                ));
-            }
-            sleep(&mut pause);
+        let mut waiting = Waiting::new();
+        while !operation.is_done() {
+            waiting.wait(self, doing)?;
             let path = format!(
                 "projects/{}/{scope}/operations/{}",
                 encode(project),
@@ -337,10 +319,111 @@ impl Client {
             let get = Call::new(SERVICE, "GET", self.endpoints.url(SERVICE, &path));
             operation = self.call(&get)?.into(SERVICE, doing)?;
         }
-        match operation.error {
-            None => Ok(()),
-            Some(error) => Err(error.in_words(doing, operation.http_error_status_code)),
+        operation.outcome(doing)
+    }
+
+    /// Waits until operations of one zone are done, each given with what it does in words, and returns what
+    /// became of those that failed. Lists the zone's newest operations instead of polling each: polls of
+    /// hundreds of operations would use up the quota of calls a minute.
+    pub(crate) fn finish_all(
+        &self,
+        project: &str,
+        zone: &str,
+        begun: Vec<(Operation, String)>,
+    ) -> Result<Vec<Error>> {
+        let path = format!(
+            "projects/{}/zones/{}/operations",
+            encode(project),
+            encode(zone)
+        );
+        // The newest come first, so that it seldom takes a page more than those begun here fill.
+        let newest = Call::new(SERVICE, "GET", self.endpoints.url(SERVICE, &path))
+            .query("orderBy", "creationTimestamp desc")
+            .query("maxResults", begun.len().clamp(20, 500).to_string());
+        let mut failed = Vec::new();
+        let mut left = HashMap::new();
+        for (operation, doing) in begun {
+            if operation.is_done() {
+                failed.extend(operation.outcome(&doing).err());
+            } else {
+                left.insert(operation.name, doing);
+            }
         }
+        let mut waiting = Waiting::new();
+        while !left.is_empty() {
+            let doing = format!("{} operations in {zone}", left.len());
+            waiting.wait(self, &doing)?;
+            let mut unseen = left.len();
+            self.pages_until(SERVICE, &newest, &doing, |page: Vec<Operation>| {
+                for operation in page {
+                    let Some(doing) = left.get(&operation.name) else {
+                        continue;
+                    };
+                    unseen -= 1;
+                    if operation.is_done() {
+                        let name = operation.name.clone();
+                        failed.extend(operation.outcome(doing).err());
+                        left.remove(&name);
+                    }
+                }
+                unseen == 0
+            })?;
+        }
+        Ok(failed)
+    }
+}
+
+impl Operation {
+    fn is_done(&self) -> bool {
+        self.status == "DONE"
+    }
+
+    /// What became of one that is done.
+    fn outcome(self, doing: &str) -> Result<()> {
+        match self.error {
+            None => Ok(()),
+            Some(error) => Err(error.in_words(doing, self.http_error_status_code)),
+        }
+    }
+}
+
+/// Pauses between polls of operations, bounded in all.
+struct Waiting {
+    since: Instant,
+    told: Instant,
+    pause: Duration,
+}
+
+impl Waiting {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            since: now,
+            told: now,
+            pause: FIRST_POLL,
+        }
+    }
+
+    /// Waits before the next poll, or says that it has taken too long.
+    fn wait(&mut self, client: &Client, doing: &str) -> Result<()> {
+        if self.told.elapsed() > WORD_EVERY {
+            self.told = Instant::now();
+            client.notify(&format!(
+                "{doing}: still at work after {} s",
+                self.since.elapsed().as_secs()
+            ));
+        }
+        if self.since.elapsed() > OPERATION {
+            return Err(Error::refused(
+                format!(
+                    "{doing}: not done after {} minutes",
+                    OPERATION.as_secs() / 60
+                ),
+                "Run this again: it waits on",
+            ));
+        }
+        sleep(&mut self.pause);
+        Ok(())
     }
 }
 

@@ -110,22 +110,39 @@ impl Client {
         list: &Call,
         doing: &str,
     ) -> Result<Vec<T>> {
+        let mut pages = Vec::new();
+        self.pages_until(service, list, doing, |items| {
+            pages.push(items);
+            false
+        })?;
+        Ok(pages)
+    }
+
+    /// Hands out the `items` of each page of a list, until that is enough or there is no other page.
+    pub(crate) fn pages_until<T: DeserializeOwned>(
+        &self,
+        service: Service,
+        list: &Call,
+        doing: &str,
+        mut enough: impl FnMut(T) -> bool,
+    ) -> Result<()> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Page<T> {
             items: Option<T>,
             next_page_token: Option<String>,
         }
-        let mut pages = Vec::new();
         let mut call = list.clone();
         loop {
             let page: Page<T> = self.call(&call)?.into(service, doing)?;
-            pages.extend(page.items);
+            if page.items.is_some_and(&mut enough) {
+                return Ok(());
+            }
             match page.next_page_token {
                 Some(token) if !token.is_empty() => {
                     call = list.clone().query("pageToken", token);
                 }
-                _ => return Ok(pages),
+                _ => return Ok(()),
             }
         }
     }

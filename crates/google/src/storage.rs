@@ -30,7 +30,7 @@ impl Crc32c {
     pub fn of_file(path: &Path) -> Result<Self> {
         let read = || {
             let mut file = std::fs::File::open(path)?;
-            let mut buffer = vec![0; 1 << 20];
+            let mut buffer = vec![0; 64 << 10];
             let mut crc = 0;
             loop {
                 match file.read(&mut buffer)? {

@@ -18,6 +18,9 @@ const SERVICE: Service = Service::Storage;
 /// How often the checksum so far is noted, so that after a cut little is read twice.
 const MARK: u64 = 8 << 20;
 
+/// Bytes of a page of memory.
+const PAGE: u64 = 4096;
+
 /// How often an upload begins anew: a session that is gone, an object that came in between.
 const ROUNDS: u32 = 4;
 
@@ -391,6 +394,11 @@ impl Read for Rest<'_, '_> {
         let source = &mut *self.source;
         // Never across a mark, so that each is met exactly.
         let most = (source.size - self.at).min(MARK - self.at % MARK);
+        // First up to where file and memory lie alike in their pages. A large buffer begins 16 bytes into a page
+        // (glibc), and AMD's Zen 3 copies pages to there at a third of its speed:
+        // <https://xuanwo.io/2023/04-rust-std-fs-slower-than-python/>
+        let ahead = (buffer.as_ptr().addr() as u64).wrapping_sub(self.at) % PAGE;
+        let most = if ahead == 0 { most } else { most.min(ahead) };
         let most = buffer.len().min(most as usize);
         if most == 0 {
             return Ok(0);

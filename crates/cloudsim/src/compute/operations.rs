@@ -178,6 +178,11 @@ pub fn call(call: &Call, project: &str, scope: &str, path: &[&str]) -> Result<Re
                 .scan(&collection, "")
                 .map(|(key, value)| (key, public(value)));
             let mut reply = page(&call.query, items)?;
+            // Shown as they were when the filter saw them; then they move.
+            for operation in reply["items"].as_array().into_iter().flatten() {
+                let name = operation["name"].as_str().unwrap_or_default();
+                step(&mut store, &format!("{collection}{name}"))?;
+            }
             reply["kind"] = "compute#operationList".into();
             Ok(json(&reply))
         }

@@ -17,7 +17,7 @@ pub type Upload = Arc<tokio::sync::Mutex<Option<Blob>>>;
 /// The service keeps whole multiples of this of an upload that is not finished.
 pub const GRAIN: u64 = 256 << 10;
 
-/// Pieces in memory between the socket and the disk; hyper's are at most about 400 KiB.
+/// Pieces in memory between the socket and the disk; hyper's are at most 120 KiB.
 const QUEUE: usize = 8;
 
 /// An object of at most this size gets an MD5 though nobody asks for one. MD5 does some 600 MB/s: of a larger one it
