@@ -37,6 +37,7 @@
 
       checks.${system} =
         prefixed "host" (lib.mapAttrs (_name: host: host.config.system.build.toplevel) systems)
+        // prefixed "vm" (lib.mapAttrs (_name: host: host.config.system.build.vm) hosts.workspaces)
         // tests.checks
         // {
           rust = xtask.checked;

@@ -32,6 +32,7 @@ let
         modules.ide
         modules.home
         modules.storage
+        modules.vm
         modules.tools
         {
           nixpkgs.hostPlatform = "x86_64-linux";

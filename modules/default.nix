@@ -7,6 +7,7 @@
   ide = ./ide;
   home = ./home;
   storage = ./storage;
+  vm = ./vm;
   cuda = ./accelerators/cuda;
   tenstorrent = ./accelerators/tenstorrent.nix;
   tools = ./tools;

@@ -37,6 +37,7 @@ let
     };
     ide = workspace;
     storage = workspace;
+    vm = workspace;
     tools = workspace;
   };
   toplevel =

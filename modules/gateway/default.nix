@@ -35,7 +35,8 @@ let
   # page it was. Workspaces of one project are neighbours, so SameSite does not tell.
   ownOrigin =
     if public then
-      "https://${lib.escapeRegex host}"
+      # On somebody's own machine at whichever port is free.
+      "https://${lib.escapeRegex host}${lib.optionalString (host == "localhost") "(:[0-9]+)?"}"
     else
       "http://(localhost|127\\.0\\.0\\.1)(:[0-9]+)?";
   foreignPages = ''

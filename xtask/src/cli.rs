@@ -110,6 +110,12 @@ pub enum Verb {
     /// A private one through IAP's tunnel, which stays open until this is interrupted.
     Open(OpenArgs),
 
+    /// Run a workspace on this machine, in qemu, and print its link and password.
+    ///
+    /// For a look before the cloud: the same configuration with a home disk of its own in target/vm/NAME. It runs until
+    /// Ctrl-C, which shuts it down. Needs Nix; without KVM it is slow. What differs: docs/vm.md.
+    Vm(VmArgs),
+
     /// Log in to a workspace's machine by SSH, through IAP's tunnel.
     Ssh(SshArgs),
 
@@ -260,6 +266,20 @@ pub struct OpenArgs {
     /// The port on this machine at which a private workspace appears.
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     pub port: u16,
+}
+
+/// Flags of `vm`.
+#[derive(Args)]
+pub struct VmArgs {
+    /// The workspace.
+    #[arg(value_name = "NAME")]
+    pub name: String,
+
+    /// The port on this machine at which it appears.
+    ///
+    /// Default: 8443, or any free one if that is taken.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
 }
 
 /// Flags of `ssh`.

@@ -23,7 +23,7 @@ use crate::{
     error::{Error, Kind, Told},
     verbs::{
         apply, destroy, docs, doctor, image, images, logs, open, password, plan, power, prune,
-        push, rehearse, ssh, status, test, up,
+        push, rehearse, ssh, status, test, up, vm,
     },
 };
 
@@ -64,6 +64,7 @@ fn run(cli: &Cli) -> Result<()> {
         Verb::Stop(args) => power::run(cli, args, power::Power::Stop),
         Verb::Password(args) => password::run(cli, args),
         Verb::Open(args) => open::run(cli, args),
+        Verb::Vm(args) => vm::run(cli, args),
         Verb::Ssh(args) => ssh::run(cli, args),
         Verb::Logs(args) => logs::run(cli, args),
         Verb::Destroy(args) => destroy::run(cli, args),

@@ -3,8 +3,9 @@
 use std::{
     ffi::{OsStr, OsString},
     io::{self, BufRead, BufReader, Write},
+    os::unix::process::CommandExt,
     path::Path,
-    process::{Command, ExitStatus, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
 };
 
 use anyhow::{Context, Result};
@@ -106,6 +107,17 @@ pub fn lines(
 pub fn interact(argv: &Argv) -> Result<()> {
     let status = echoed(Path::new("."), argv)?.status();
     check(argv, status.map_err(|e| not_started(argv, &e))?)
+}
+
+/// Starts a program that goes on beside xtask, with a pipe for its stdin. The terminal's Ctrl-C is xtask's alone.
+///
+/// # Errors
+/// [`Kind::Missing`] if there is no such program.
+pub fn start(dir: &Path, argv: &Argv) -> Result<Child> {
+    let mut command = echoed(dir, argv)?;
+    command.stdin(Stdio::piped()).stdout(Stdio::null());
+    let child = command.process_group(0).spawn();
+    child.map_err(|e| not_started(argv, &e))
 }
 
 fn answer(argv: &Argv, output: Output) -> Result<String> {

@@ -200,12 +200,16 @@ pub fn check_name(name: &str, fleet: &Fleet) -> Result<()> {
     ))
 }
 
-fn can_build(os: &str, arch: &str) -> Result<()> {
+/// That this machine builds and runs what the flake makes.
+///
+/// # Errors
+/// [`Kind::Missing`] if it does not.
+pub fn can_build(os: &str, arch: &str) -> Result<()> {
     if (os, arch) == ("linux", "x86_64") {
         return Ok(());
     }
     Err(Kind::Missing.error(
-        format!("images are built on x86-64 Linux, and this machine is {arch} {os}"),
+        format!("workspaces and images are built on x86-64 Linux, and this machine is {arch} {os}"),
         "Run this verb on an x86-64 Linux machine; --dry-run prints its commands.",
     ))
 }

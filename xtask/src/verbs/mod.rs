@@ -19,3 +19,4 @@ pub mod ssh;
 pub mod status;
 pub mod test;
 pub mod up;
+pub mod vm;

@@ -94,7 +94,11 @@ pub fn ensure_words(stack: &Stack, secret: &str) -> Argv {
     ]
 }
 
-fn make() -> Result<String> {
+/// A new one: 24 letters and digits in groups of four.
+///
+/// # Errors
+/// The system's source of randomness cannot be read.
+pub fn make() -> Result<String> {
     let mut bytes = [0; LENGTH];
     let source = "/dev/urandom";
     File::open(source)
