@@ -22,34 +22,38 @@ let
     in
     capabilities.${if workspace.gpu == null then family else workspace.gpu.type} or null;
 
-  system =
+  modulesOf =
     image: extra:
+    [
+      modules.workspace
+      modules.gce
+      modules.gateway
+      modules.ide
+      modules.home
+      modules.storage
+      modules.vm
+      modules.tools
+      { system.stateVersion = lib.mkDefault "26.05"; }
+    ]
+    ++ accelerators.${image}
+    ++ extra;
+
+  system =
+    modules:
     lib.nixosSystem {
-      modules = [
-        modules.workspace
-        modules.gce
-        modules.gateway
-        modules.ide
-        modules.home
-        modules.storage
-        modules.vm
-        modules.tools
-        {
-          nixpkgs.hostPlatform = "x86_64-linux";
-          system.stateVersion = lib.mkDefault "26.05";
-        }
-      ]
-      ++ accelerators.${image}
-      ++ extra;
+      modules = modules ++ [ { nixpkgs.hostPlatform = "x86_64-linux"; } ];
     };
 
   # What is special to one workspace, if anything is.
   own = name: lib.optional (builtins.pathExists ./${name}/default.nix) ./${name};
 in
-{
-  workspaces = lib.mapAttrs (
+rec {
+  workspaces = lib.mapAttrs (_name: system) modulesOfWorkspaces;
+
+  # What each workspace is made of, for machines of tests.
+  modulesOfWorkspaces = lib.mapAttrs (
     name: workspace:
-    system workspace.image (
+    modulesOf workspace.image (
       [
         {
           workspace = {
@@ -76,11 +80,13 @@ in
   # Nobody's machines: a warm store for whichever workspace they are given.
   profiles = lib.mapAttrs (
     name: _:
-    system name [
-      {
-        workspace = { inherit name; };
-        image.repart.name = name;
-      }
-    ]
+    system (
+      modulesOf name [
+        {
+          workspace = { inherit name; };
+          image.repart.name = name;
+        }
+      ]
+    )
   ) accelerators;
 }

@@ -48,7 +48,9 @@ let
     }
   '';
 
-  # The port at the owner's end of the tunnel is part of the name.
+  # At the end of a tunnel, or of a port forwarded from somebody's own machine, the port is part
+  # of the name.
+  tunnelled = private || host == "localhost";
   tunnelHost = ''
     map $http_host $tunnel_host {
       default localhost;
@@ -73,12 +75,10 @@ let
       if ($foreign_page) {
         return 403;
       }
-      ${
-        if public then
-          proxyHeaders { more.Cookie = "$cookies_of_apps"; }
-        else
-          proxyHeaders { host = "$tunnel_host"; }
-      }
+      ${proxyHeaders {
+        host = if tunnelled then "$tunnel_host" else "$host";
+        more = lib.optionalAttrs public { Cookie = "$cookies_of_apps"; };
+      }}
       proxy_redirect off;
       # Editors keep a connection open for as long as they are open, and upload big files.
       proxy_read_timeout 1d;
@@ -166,7 +166,7 @@ in
         appendHttpConfig = lib.mkMerge [
           (mkIf (public || private) foreignPages)
           (mkIf public withoutSession)
-          (mkIf private tunnelHost)
+          (mkIf (owner != null && tunnelled) tunnelHost)
         ];
       };
     }

@@ -57,6 +57,7 @@ let
             domain = mkForce "localhost";
             gateway = {
               login = mkForce "password";
+              allowedEmails = mkForce [ ];
               htpasswdFile = mkForce htpasswd;
             };
           };

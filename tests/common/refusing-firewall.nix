@@ -2,6 +2,6 @@
 # scan of all ports is quick and each of its answers certain.
 {
   networking.firewall.extraCommands = ''
-    iptables -w -I nixos-fw-log-refuse -p tcp -j REJECT --reject-with tcp-reset
+    ip46tables -w -I nixos-fw-log-refuse -p tcp -j REJECT --reject-with tcp-reset
   '';
 }
