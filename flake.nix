@@ -28,6 +28,8 @@
 
       nixosConfigurations = hosts.workspaces;
 
+      inherit ((import ./templates/flake.nix).outputs { }) templates;
+
       packages.${system} = {
         inherit xtask;
         default = xtask;

@@ -11,4 +11,5 @@
   cuda = ./accelerators/cuda;
   tenstorrent = ./accelerators/tenstorrent.nix;
   tools = ./tools;
+  hardening = ./hardening;
 }

@@ -30,6 +30,7 @@ in
       manylinux = import ./manylinux.nix { inherit lib modules pkgs; };
     }
     // import ./format.nix { inherit lib pkgs; }
+    // import ./templates.nix { inherit lib nixpkgs pkgs; }
     // import ./every-module-alone.nix { inherit lib modules pkgs; };
 
   vm = claims ./machines;

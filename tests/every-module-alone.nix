@@ -39,6 +39,7 @@ let
     storage = workspace;
     vm = workspace;
     tools = workspace;
+    hardening = workspace;
   };
   toplevel =
     name: module:

@@ -63,6 +63,15 @@ in
     setFlakeRegistry = true;
     setNixPath = true;
   };
+  # `nix flake init --template templates#python`
+  nix.registry.templates.to = {
+    type = "path";
+    # Nix takes a path of the store as it is only by this name.
+    path = builtins.path {
+      path = ../../templates;
+      name = "source";
+    };
+  };
 
   # Wheels from PyPI, and the Python that uv fetches, look for their loader and for the
   # libraries that their policy expects of every Linux, https://peps.python.org/pep-0599/.
