@@ -33,6 +33,7 @@ let
       modules.storage
       modules.vm
       modules.tools
+      modules.hardening
       { system.stateVersion = lib.mkDefault "26.05"; }
     ]
     ++ accelerators.${image}
@@ -42,23 +43,6 @@ let
     modules:
     lib.nixosSystem {
       modules = modules ++ [ { nixpkgs.hostPlatform = "x86_64-linux"; } ];
-      modules = [
-        modules.workspace
-        modules.gce
-        modules.gateway
-        modules.ide
-        modules.home
-        modules.storage
-        modules.vm
-        modules.tools
-        modules.hardening
-        {
-          nixpkgs.hostPlatform = "x86_64-linux";
-          system.stateVersion = lib.mkDefault "26.05";
-        }
-      ]
-      ++ accelerators.${image}
-      ++ extra;
     };
 
   # What is special to one workspace, if anything is.
