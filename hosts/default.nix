@@ -30,6 +30,7 @@ let
       modules.gateway
       modules.ide
       modules.home
+      modules.ssh
       modules.storage
       modules.vm
       modules.tools

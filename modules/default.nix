@@ -6,6 +6,7 @@
   gateway = ./gateway;
   ide = ./ide;
   home = ./home;
+  ssh = ./ssh;
   storage = ./storage;
   vm = ./vm;
   cuda = ./accelerators/cuda;

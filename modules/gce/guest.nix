@@ -1,5 +1,5 @@
 # What a virtual machine of Google Compute Engine needs: its devices, its network,
-# its clock, its console, and who may come in by SSH.
+# its clock and its console.
 {
   config,
   lib,
@@ -71,15 +71,6 @@ in
     # Google's firewall may be open where ours is not, never the other way round.
     networking.firewall.enable = true;
 
-    services.openssh = {
-      enable = mkDefault true;
-      settings = {
-        PermitRootLogin = "no";
-        PasswordAuthentication = false;
-        KbdInteractiveAuthentication = false;
-      };
-    };
-    security.googleOsLogin.enable = mkDefault true;
     users.mutableUsers = false;
     # Nobody has a password: SSH goes by OS Login, the browser by the gateway's login.
     users.allowNoPasswordLogin = true;
