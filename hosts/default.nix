@@ -32,6 +32,7 @@ let
       modules.home
       modules.ssh
       modules.storage
+      modules.containers
       modules.vm
       modules.tools
       modules.hardening

@@ -13,4 +13,5 @@
   tenstorrent = ./accelerators/tenstorrent.nix;
   tools = ./tools;
   hardening = ./hardening;
+  containers = ./containers;
 }

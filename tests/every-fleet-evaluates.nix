@@ -1,5 +1,5 @@
 # Whatever a fleet file may say, there is a configuration for every workspace of it:
-# public and private, either login, with a GPU and without.
+# public and private, either login, with a GPU and without. And there is one with podman.
 {
   modules,
   nixpkgs,
@@ -25,7 +25,15 @@ let
     }).workspaces;
   # Evaluated, not built.
   derivation = host: builtins.unsafeDiscardStringContext host.config.system.build.toplevel.drvPath;
+  podman = (systems "smallest").alice.extendModules {
+    modules = [ { workspace.containers.engine = "podman"; } ];
+  };
 in
 pkgs.writeText "every-fleet-evaluates" (
-  builtins.toJSON (lib.genAttrs files (file: lib.mapAttrs (_name: derivation) (systems file)))
+  builtins.toJSON (
+    lib.genAttrs files (file: lib.mapAttrs (_name: derivation) (systems file))
+    // {
+      podman = derivation podman;
+    }
+  )
 )

@@ -36,6 +36,7 @@ let
       workspace.home.device = "/dev/disk/by-id/google-home";
     };
     ide = workspace;
+    containers = workspace;
     ssh = workspace;
     storage = workspace;
     vm = workspace;
