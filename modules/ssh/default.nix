@@ -147,11 +147,13 @@ in
       # Before OS Login, which has another account of that name to offer.
       system.nssDatabases.passwd = lib.mkOrder 900 [ "systemd" ];
       # Programs go by these.
-      services.openssh.extraConfig = lib.mkAfter ''
-        Match User ${lib.concatStringsSep "," cfg.osLoginUsers}
-          SetEnv USER=${user} LOGNAME=${user}
-        Match all
-      '';
+      services.openssh.extraConfig = mkIf (cfg.osLoginUsers != [ ]) (
+        lib.mkAfter ''
+          Match User ${lib.concatStringsSep "," cfg.osLoginUsers}
+            SetEnv USER=${user} LOGNAME=${user}
+          Match all
+        ''
+      );
     })
   ];
 }
