@@ -13,6 +13,13 @@ let
   inherit (config.workspace) owner user;
   account = config.users.users.${user};
   notice = lib.getExe config.workspace.noticeCommand;
+  begun =
+    lib.optional config.services.openssh.enable "sshd.service"
+    ++ lib.optional config.services.nginx.enable "nginx.service"
+    ++ lib.optionals config.services.oauth2-proxy.enable [
+      "workspace-login-prepare.service"
+      "oauth2-proxy.service"
+    ];
 
   disk = "/persist";
   unitOf = utils.escapeSystemdPath cfg.device;
@@ -126,7 +133,13 @@ in
               ]
               ++ lib.mapAttrsToList (name: folder: "${name}=${folder}") config.workspace.state
             );
-        ExecStartPost = "${notice} disk-missing";
+        ExecStartPost = [
+          "${notice} disk-missing"
+        ]
+        # On a disk that came late: they have begun with what was not there yet.
+        ++ lib.optional (
+          begun != [ ]
+        ) "${config.systemd.package}/bin/systemctl --no-block try-reload-or-restart ${toString begun}";
       };
     };
 

@@ -1,6 +1,6 @@
 # The image boots by its own boot loader to the login page, takes the whole disk, and
-# is a NixOS like any other: a second generation is added and booted, and the first one
-# is booted again from its entry of the menu.
+# is a NixOS like any other: a second generation is added and booted, garbage is collected,
+# and the first one is booted again from its entry of the menu.
 { modules }:
 let
   domain = "alice.endpoints.acme-data-science.cloud.goog";
@@ -17,6 +17,8 @@ in
         modules.gateway
         modules.gce
         modules.ide
+        modules.ssh
+        modules.storage
       ];
       workspace = {
         name = "alice";
@@ -99,7 +101,7 @@ in
           assert gib >= ${toString diskGiB} - 2, gib
 
       with subtest("the machine is somebody of its own"):
-          machine.succeed("test -s /etc/machine-id", "test -s /etc/ssh/ssh_host_ed25519_key")
+          machine.succeed("test -s /etc/machine-id", "test -s /var/lib/workspace-ssh/ssh_host_ed25519_key")
 
       with subtest("Nix knows what the store holds"):
           machine.succeed("nix-store --verify", "nix-store --query --requisites /run/current-system > /dev/null")
@@ -119,6 +121,12 @@ in
           )
           machine.shutdown()
           boots("second")
+
+      with subtest("what nobody needs is collected, but no system, and nothing that a link names"):
+          rubbish, named = machine.succeed("cd /tmp; date > rubbish; date > named; nix-store --add rubbish; nix-store --add named").split()
+          machine.succeed(f"nix-store --realise {named} --add-root /root/project/.direnv/flake-profile", "systemctl start nix-gc")
+          machine.fail(f"test -e {rubbish}")
+          machine.succeed(f"test -e {named}", "test -e /nix/var/nix/profiles/system-1-link/init")
 
       with subtest("the first is booted again from its entry of the menu"):
           current = machine.succeed("bootctl status --no-pager")

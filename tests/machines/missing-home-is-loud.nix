@@ -1,5 +1,6 @@
-# A workspace whose disk is missing says so on its login page, opens no editor, and lets
-# nobody write to the boot disk what belongs on the other one.
+# A workspace whose disk is missing says so on its login page and in terminals, opens no
+# editor, takes nothing for garbage that the disk may name, and lets nobody write to the boot
+# disk what belongs on the other one.
 { modules }:
 let
   domain = "alice.endpoints.acme-data-science.cloud.goog";
@@ -14,6 +15,7 @@ in
         modules.gateway
         modules.home
         modules.ide
+        modules.storage
         ../common/persist-in-test-machine.nix
       ];
       workspace = {
@@ -24,6 +26,7 @@ in
         home.device = "/dev/disk/by-id/virtio-home";
       };
       virtualisation.memorySize = 2048;
+      networking.useDHCP = false;
       environment.systemPackages = [ pkgs.curl ];
     };
 
@@ -38,6 +41,13 @@ in
         page = machine.wait_until_succeeds(f"curl --fail {site}/oauth2/sign_in", timeout=300)
         assert "The disk with your files is missing" in page, page
         assert 'type="password"' in page, page
+
+    with subtest("and so do terminals"):
+        machine.succeed("bash -l -i -c true 2>&1 | grep 'The disk with your files is missing'")
+
+    with subtest("nothing is collected, as links in the home may name it"):
+        machine.succeed("systemctl start nix-gc")
+        assert machine.succeed("systemctl show --property=ConditionResult --value nix-gc").strip() == "no"
 
     with subtest("nobody writes to the boot disk in its place"):
         machine.fail("mountpoint /home")
@@ -60,7 +70,7 @@ in
         machine.wait_until_succeeds("mountpoint /home", timeout=300)
         machine.succeed("runuser -u alice -- touch /home/alice/file")
         machine.wait_for_unit("openvscode-server.service", timeout=300)
-        page = machine.succeed(f"curl --fail {site}/oauth2/sign_in")
+        page = machine.wait_until_succeeds(f"curl --fail {site}/oauth2/sign_in", timeout=120)
         assert "missing" not in page, page
   '';
 }
