@@ -29,6 +29,7 @@ let
       modules.gce
       modules.gateway
       modules.ide
+      modules.jupyter
       modules.home
       modules.ssh
       modules.storage

@@ -5,6 +5,7 @@
   gce = ./gce;
   gateway = ./gateway;
   ide = ./ide;
+  jupyter = ./jupyter;
   home = ./home;
   ssh = ./ssh;
   storage = ./storage;

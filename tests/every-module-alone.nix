@@ -38,6 +38,10 @@ let
     ide = workspace;
     containers = workspace;
     ssh = workspace;
+    jupyter = {
+      imports = [ workspace ];
+      workspace.jupyter.enable = true;
+    };
     storage = workspace;
     vm = workspace;
     tools = workspace;

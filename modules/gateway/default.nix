@@ -25,10 +25,13 @@ let
 
   upstream =
     route:
-    if route.socket != null then
-      "http://unix:${route.socket}"
-    else
-      "http://127.0.0.1:${toString route.port}";
+    (
+      if route.socket != null then
+        "http://unix:${route.socket}${lib.optionalString route.stripPath ":"}"
+      else
+        "http://127.0.0.1:${toString route.port}"
+    )
+    + lib.optionalString route.stripPath "/";
 
   # Browsers let any page open a websocket to any place, and send a form there, with that
   # place's cookies: a page of somebody else's would be a terminal in here. They say whose
@@ -160,6 +163,8 @@ in
     {
       services.nginx = {
         enable = true;
+        # What has an open websocket keeps it through changes of the configuration.
+        enableReload = true;
         recommendedOptimisation = true;
         recommendedTlsSettings = true;
         serverTokens = false;

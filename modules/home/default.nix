@@ -36,7 +36,10 @@ let
     } ${utils.escapeSystemdExecArgs arguments}";
 in
 {
-  imports = [ ../workspace ];
+  imports = [
+    ../workspace
+    ./servers.nix
+  ];
 
   options.workspace.home.device = mkOption {
     type = types.nullOr types.path;
@@ -113,7 +116,6 @@ in
         "basic.target"
         "persist.mount"
       ];
-      wants = mkIf config.services.openvscode-server.enable [ "openvscode-server.service" ];
       serviceConfig = {
         Type = "oneshot";
         RemainAfterExit = true;
@@ -175,10 +177,5 @@ in
 
     # Made on the disk, not in the folder that the disk is mounted on.
     users.users.${user}.createHome = false;
-
-    systemd.services.openvscode-server = mkIf config.services.openvscode-server.enable {
-      after = [ "workspace-disk.service" ];
-      unitConfig.ConditionPathIsMountPoint = "/home";
-    };
   };
 }

@@ -1,4 +1,4 @@
-# The editor: openvscode-server as the owner, on a unix socket, under /edit/.
+# The editor: openvscode-server or code-server as the owner, on a unix socket, under /edit/.
 {
   config,
   lib,
@@ -8,26 +8,16 @@
 let
   inherit (lib) mkIf mkOption types;
   cfg = config.workspace.ide;
-  inherit (config.workspace) owner user;
-  directory = "/run/workspace-ide";
-  socket = "${directory}/editor.sock";
-  group = config.users.users.${user}.group;
-
-  # The server makes its socket with the owner's umask, which is for the owner's files
-  # and lets no group write. Until this is done the unit is not up.
-  admitNginx = pkgs.writeShellApplication {
-    name = "workspace-ide-admit-nginx";
-    runtimeInputs = [ pkgs.coreutils ];
-    text = ''
-      until [ -S ${socket} ]; do
-        sleep 0.1
-      done
-      chmod g+w ${socket}
-    '';
-  };
+  inherit (config.workspace) owner;
 in
 {
-  imports = [ ../workspace ];
+  imports = [
+    ../workspace
+    ./code-server.nix
+    ./extensions.nix
+    ./openvscode-server.nix
+    ./settings.nix
+  ];
 
   options.workspace.ide = {
     enable = mkOption {
@@ -37,57 +27,47 @@ in
       example = false;
     };
 
-    package = lib.mkPackageOption pkgs "openvscode-server" { };
+    editor = mkOption {
+      type = types.enum [
+        "openvscode-server"
+        "code-server"
+      ];
+      default = "openvscode-server";
+      description = ''
+        Which VS Code for the browser to run. `openvscode-server` is the plain one, and
+        keeps the owner's user settings in the browser. `code-server` follows VS Code's releases
+        sooner, keeps them on the machine, and offers ports at `/edit/proxy/PORT/`.
+      '';
+      example = "code-server";
+    };
+
+    package = mkOption {
+      type = types.package;
+      default = pkgs.${cfg.editor};
+      defaultText = lib.literalExpression "pkgs.\${config.workspace.ide.editor}";
+      description = "The package of the editor.";
+      example = lib.literalExpression "pkgs.code-server";
+    };
+
+    graceHours = mkOption {
+      # Longer than node's timers can wait.
+      type = types.ints.between 1 596;
+      default = 336;
+      description = "For how many hours the terminals of a page that lost its connection are kept.";
+      example = 24;
+    };
   };
 
   config = mkIf cfg.enable {
     # In the store, so that the first switch to somebody's workspace need not fetch it.
     system.extraDependencies = mkIf (owner == null) [ cfg.package ];
 
-    workspace.routes."/edit/" = mkIf (owner != null) {
-      title = "Editor";
-      inherit socket;
-    };
-
-    services.openvscode-server = mkIf (owner != null) {
-      enable = true;
-      inherit (cfg) package;
-      inherit user;
-      inherit group;
-      socketPath = socket;
-      # Who may connect is decided by the folder of the socket, and a token would have
-      # to stand in the unit.
-      withoutConnectionToken = true;
-      telemetryLevel = "off";
-      extraArguments = [ "--server-base-path=/edit" ];
-    };
-
-    systemd.services.openvscode-server = mkIf (owner != null) {
-      # Terminals, notebooks and debuggers are its children.
-      restartIfChanged = false;
-      environment.SHELL = lib.getExe config.users.defaultUserShell;
-      path = [
-        "/run/wrappers"
-        "/etc/profiles/per-user/${user}"
-        "/run/current-system/sw"
-      ];
-      serviceConfig = {
-        # A socket left by a crash would be taken for a running server.
-        ExecStartPre = "${lib.getExe' pkgs.coreutils "rm"} -f ${socket}";
-        ExecStartPost = lib.getExe admitNginx;
-        WorkingDirectory = "~";
-        Restart = lib.mkForce "always";
-        RestartSec = 1;
-      };
-    };
-
-    # Nobody but the owner and nginx gets as far as the socket.
-    systemd.tmpfiles.settings.workspace-ide = mkIf (owner != null) {
-      ${directory}.d = {
-        inherit user;
-        group = if config.services.nginx.enable then config.services.nginx.group else group;
-        # What is made in here belongs to the folder's group.
-        mode = "2710";
+    workspace = mkIf (owner != null) {
+      servers.${cfg.editor}.processes =
+        "/bin/openvscode-server |/out/server-main[.]js|/out/node/entry|/bootstrap-fork --type=(ptyHost|fileWatcher) ";
+      routes."/edit/" = {
+        title = "Editor";
+        inherit (config.workspace.servers.${cfg.editor}) socket;
       };
     };
   };

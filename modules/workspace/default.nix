@@ -51,7 +51,7 @@ let
           type = types.nullOr types.path;
           default = null;
           description = "Unix socket that the server listens on.";
-          example = "/run/workspace-ide/editor.sock";
+          example = "/run/workspace-servers/openvscode-server.sock";
         };
         port = mkOption {
           type = types.nullOr types.port;
@@ -59,11 +59,20 @@ let
           description = "Port on 127.0.0.1 that the server listens on, for servers that know no sockets.";
           example = 8888;
         };
+        stripPath = mkOption {
+          type = types.bool;
+          default = false;
+          description = "Whether the server sees addresses without the path, for servers that know no base path and make relative links.";
+          example = true;
+        };
       };
     };
 in
 {
-  imports = [ ./notice.nix ];
+  imports = [
+    ./notice.nix
+    ./servers.nix
+  ];
 
   options.workspace = {
     name = mkOption {
@@ -132,8 +141,8 @@ in
       default = { };
       description = ''
         Servers on this machine that the gateway offers behind its login at `/apps/NAME/`.
-        The server sees that path, so it must know it as its base path. A socket must let
-        nginx's group write to it, and lie outside of `/home` and `/run/user`.
+        The server sees that path, so it must know it as its base path, or set
+        `stripPath`. A socket must let nginx's group write to it, and lie outside of `/home` and `/run/user`.
       '';
       example = lib.literalExpression "{ tensorboard.port = 6006; }";
     };
@@ -145,7 +154,7 @@ in
         Servers on this machine that the gateway offers behind its login, by path.
         The server sees the path unchanged, so it must know it as its base path.
       '';
-      example = lib.literalExpression ''{ "/edit/".socket = "/run/workspace-ide/editor.sock"; }'';
+      example = lib.literalExpression ''{ "/edit/".socket = "/run/workspace-servers/openvscode-server.sock"; }'';
     };
   };
 

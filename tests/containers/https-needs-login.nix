@@ -125,8 +125,8 @@ in
 
     with subtest("the editor runs as the owner"):
         workspace.succeed("test $(systemctl show --property=User --value openvscode-server) = alice")
-        workspace.succeed("test $(stat --format=%U /run/workspace-ide/editor.sock) = alice")
-        workspace.fail("runuser -u nobody -- test -x /run/workspace-ide")
+        workspace.succeed("test $(stat --format=%U /run/workspace-servers/openvscode-server.sock) = alice")
+        workspace.fail("runuser -u nobody -- test -x /run/workspace-servers")
 
     with subtest("an editor that does not run is told as such"):
         assert browser.sign_in().startswith("302")
