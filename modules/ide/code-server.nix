@@ -25,7 +25,7 @@ lib.mkIf (cfg.enable && owner != null && cfg.editor == "code-server") {
     disableTelemetry = true;
     disableUpdateCheck = true;
     disableGettingStartedOverride = true;
-    extraEnvironment.CS_RECONNECTION_GRACE_TIME = toString (cfg.graceHours * 3600);
+    extraEnvironment.CODE_SERVER_RECONNECTION_GRACE_TIME = toString (cfg.graceHours * 3600);
     # It would write itself one with a password that nothing asks for.
     extraArguments = [ "--config=/dev/null" ];
   };

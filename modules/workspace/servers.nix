@@ -110,8 +110,6 @@ in
           ];
           Restart = lib.mkForce "always";
           RestartSec = 1;
-          RestartSteps = 5;
-          RestartMaxDelaySec = 30;
           # What was started to outlive its terminal (tmux, nohup) outlives the server, too.
           KillMode = "process";
           # A computation that runs out of memory ends alone.

@@ -1,5 +1,5 @@
 # A workspace without a login, whose editor's terminal tests can use on the machine itself:
-# `terminal open` as a page would, then `terminal type LINE`. What it prints is in
+# `terminal open [ADDRESS COOKIE]` as a page would, then `terminal type LINE`. What it prints is in
 # /tmp/terminal.
 { modules }:
 { pkgs, ... }:
@@ -26,7 +26,7 @@
           open)
             [ -p /tmp/typed ] || mkfifo /tmp/typed
             systemd-run --quiet --collect --unit=terminal --property=StandardOutput=file:/tmp/terminal \
-              "$(command -v python3)" ${./editor-terminal.py} ws://localhost/edit/ none /tmp/typed
+              "$(command -v python3)" ${./editor-terminal.py} "''${2-ws://localhost/edit/}" "''${3-none}" /tmp/typed
             ;;
           type)
             timeout 20 tee /tmp/typed > /dev/null <<< "$2"

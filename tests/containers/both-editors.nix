@@ -50,6 +50,9 @@ in
             machine.fail(f"runuser -u mallory -- curl --silent --unix-socket {socket} http://localhost/")
             machine.succeed(f"runuser -u alice -- curl --silent --unix-socket {socket} http://localhost/")
 
+        with subtest(f"{editor}: the terminals of a page that lost its connection are kept for two weeks"):
+            machine.succeed(f"journalctl --unit {editor} | grep --fixed-strings {14 * 24 * 60 * 60}s")
+
         assert machine.succeed("systemctl --failed --no-legend") == ""
   '';
 }
