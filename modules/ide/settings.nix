@@ -48,7 +48,8 @@ in
     description = ''
       Defaults for the editor's settings; the owner's own win. VS Code takes defaults for
       settings of the scopes window, resource, language and machine-overridable, which are
-      most, and ignores those for others, such as `telemetry.telemetryLevel`.
+      most, and ignores those for others, such as `telemetry.telemetryLevel`. The welcome
+      page, tips and recommendations of extensions are off unless set here.
     '';
     example = {
       "editor.formatOnSave" = true;
