@@ -14,7 +14,7 @@ in
 lib.mkIf (cfg.enable && owner != null && cfg.editor == "code-server") {
   services.code-server = {
     enable = true;
-    package = inSystemEnvironment cfg.package;
+    package = inSystemEnvironment cfg.editor cfg.package;
     inherit user;
     inherit (account) group;
     userDataDir = "${home}/.local/share/code-server";

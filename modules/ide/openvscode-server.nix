@@ -16,7 +16,7 @@ in
     lib.mkIf (cfg.enable && owner != null && cfg.editor == "openvscode-server")
       {
         enable = true;
-        package = inSystemEnvironment cfg.package;
+        package = inSystemEnvironment cfg.editor cfg.package;
         inherit user;
         inherit (account) group;
         serverDataDir = "${home}/.openvscode-server";

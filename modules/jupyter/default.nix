@@ -15,13 +15,7 @@ let
     servers
     ;
   inSystemEnvironment = import ../workspace/in-system-environment.nix { inherit config pkgs; };
-  lab = inSystemEnvironment (
-    cfg.package.overrideAttrs (old: {
-      meta = old.meta or { } // {
-        mainProgram = "jupyter-lab";
-      };
-    })
-  );
+  lab = inSystemEnvironment "jupyter-lab" cfg.package;
 
   # The kernel of whatever project a notebook lies in.
   project = pkgs.writeShellApplication {
@@ -93,7 +87,10 @@ in
   };
 
   config = mkIf (cfg.enable && owner != null) {
-    workspace.apps.jupyter = { inherit (servers.jupyterlab) socket; };
+    workspace.apps.jupyter = {
+      title = "JupyterLab";
+      inherit (servers.jupyterlab) socket;
+    };
     workspace.servers.jupyterlab.processes = "/jupyter-lab ";
 
     # Not nixpkgs' module, which knows ports only, and puts a password's hash into the store.

@@ -2,7 +2,7 @@
 # `terminal open [ADDRESS COOKIE]` as a page would, then `terminal type LINE`. What it prints is in
 # /tmp/terminal.
 { modules }:
-{ pkgs, ... }:
+{ lib, pkgs, ... }:
 {
   imports = [
     modules.gateway
@@ -11,7 +11,7 @@
   workspace = {
     name = "alice";
     owner = "alice@acme.example";
-    exposure = "private";
+    exposure = lib.mkDefault "private";
   };
   environment.systemPackages = [
     pkgs.curl

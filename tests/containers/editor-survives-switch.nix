@@ -3,8 +3,6 @@
 { modules }:
 let
   domain = "alice.endpoints.acme-data-science.cloud.goog";
-  owner = "alice@acme.example";
-  password = "correct horse battery staple";
 in
 {
   name = "editor-survives-switch";
@@ -13,7 +11,6 @@ in
     {
       extendModules,
       lib,
-      pkgs,
       ...
     }:
     let
@@ -26,30 +23,10 @@ in
       };
     in
     {
-      imports = [ (import ../common/private-workspace.nix { inherit modules; }) ];
-      workspace = {
-        exposure = lib.mkForce "public";
-        inherit domain;
-        gateway = {
-          acmeEmail = "ops@acme.example";
-          htpasswdFile = "/run/htpasswd";
-        };
-      };
-      networking.hosts."127.0.0.1" = [ domain ];
-      # The certificate that nginx has before it has one will do.
-      systemd.services."acme-order-renew-${domain}".wantedBy = lib.mkForce [ ];
-      systemd.timers."acme-renew-${domain}".wantedBy = lib.mkForce [ ];
-      systemd.services.htpasswd = {
-        requiredBy = [ "oauth2-proxy.service" ];
-        before = [ "oauth2-proxy.service" ];
-        path = [ pkgs.mkpasswd ];
-        serviceConfig.Type = "oneshot";
-        script = ''
-          printf '%s:%s\n' '${owner}' "$(echo -n '${password}' | mkpasswd --stdin --method=bcrypt)" > /run/htpasswd
-          chmod 644 /run/htpasswd
-        '';
-      };
-
+      imports = [
+        (import ../common/private-workspace.nix { inherit modules; })
+        (import ../common/public-workspace.nix { inherit modules; })
+      ];
       system.switch.enable = true;
       system.build = {
         changed = system changed;
@@ -67,7 +44,7 @@ in
     in
     ''
       site = "https://${domain}"
-      curl = "curl --silent --show-error --insecure --cookie-jar /tmp/cookies --cookie /tmp/cookies --max-time 20"
+      curl = "curl --silent --show-error --insecure --max-time 20"
 
       def process_of(unit):
           return workspace.succeed(f"systemctl show --property MainPID --value {unit}").strip()
@@ -79,13 +56,10 @@ in
       workspace.wait_for_unit("openvscode-server.service")
       workspace.wait_for_unit("nginx.service")
       workspace.wait_for_unit("oauth2-proxy.service")
-      workspace.wait_until_succeeds(
-          f"{curl} --fail --output /dev/null --data-urlencode username=${owner} --data-urlencode 'password=${password}' --data-urlencode rd=/edit/ {site}/oauth2/sign_in",
-          timeout=60,
-      )
+      cookie = workspace.wait_until_succeeds("sign-in", timeout=60).strip()
+      curl += f" --cookie '{cookie}'"
 
       with subtest("a terminal runs a program"):
-          cookie = workspace.succeed("awk '/__Host-workspace/ { print $6 \"=\" $7 }' /tmp/cookies").strip()
           workspace.succeed(f"terminal open wss://${domain}/edit/ '{cookie}'")
           workspace.wait_until_succeeds("test -s /tmp/terminal", timeout=60)
           workspace.succeed("terminal type 'sleep 86399 &'")
