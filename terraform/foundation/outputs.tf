@@ -10,3 +10,8 @@ output "buckets" {
   description = "Names of the buckets `images` and `cache`. A variable of the root `fleet`."
   value       = { for key, bucket in google_storage_bucket.workspaces : key => bucket.name }
 }
+
+output "stop_schedule" {
+  description = "When Google stops all machines, or null. A variable of the root `fleet`."
+  value       = var.stop_schedule
+}

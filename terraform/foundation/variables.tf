@@ -74,3 +74,25 @@ variable "subnet_cidr" {
     error_message = "subnet_cidr must be a private IPv4 range of at least 16 addresses, such as 10.64.0.0/20."
   }
 }
+
+variable "stop_schedule" {
+  type = object({
+    cron      = string
+    time_zone = string
+  })
+  description = <<-EOT
+    When Google stops all machines, whatever their owners do on them, such as
+    { cron = "0 20 * * *", time_zone = "Europe/Amsterdam" }. Null: never.
+  EOT
+  default     = null
+
+  validation {
+    condition     = var.stop_schedule == null || can(regex("^\\S+( \\S+){4}$", var.stop_schedule.cron))
+    error_message = "stop_schedule.cron has five fields: minute, hour, day of the month, month, day of the week."
+  }
+
+  validation {
+    condition     = var.stop_schedule == null || can(regex("^[A-Za-z_]+(/[A-Za-z0-9_+-]+)*$", var.stop_schedule.time_zone))
+    error_message = "stop_schedule.time_zone must be a name of the IANA time zone database, such as Europe/Amsterdam."
+  }
+}

@@ -118,6 +118,7 @@ impl Stack {
             "homes": homes.get("homes"),
             "network": foundation.get("network"),
             "buckets": foundation.get("buckets"),
+            "stop_schedule": foundation.get("stop_schedule"),
         })
     }
 

@@ -98,15 +98,6 @@ run "an_owner_has_exactly_the_listed_roles" {
   }
 }
 
-run "nobody_else_is_given_a_role" {
-  command = plan
-
-  assert {
-    condition     = length(google_project_iam_member.compute_engine) == 0
-    error_message = "Compute Engine's own account has a role without a schedule that needs it"
-  }
-}
-
 run "an_owner_that_is_no_plain_address_is_refused" {
   command = plan
 
