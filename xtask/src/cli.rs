@@ -212,11 +212,12 @@ pub struct BucketArg {
 /// What is refused without being asked for.
 #[derive(Args)]
 pub struct ReplaceArg {
-    /// Let machines be destroyed and made anew.
+    /// Destroy this workspace's machine and make it anew from the newest image; may be given several times.
     ///
-    /// What runs on them ends, and all but their home disks is lost. Default: such a plan is refused.
-    #[arg(long)]
-    pub replace_workspaces: bool,
+    /// What runs on it ends, and its boot disk is lost; its home disk, address and name stay. Default: no machine is
+    /// replaced, and a plan that would is refused.
+    #[arg(long, value_name = "NAME")]
+    pub replace_workspaces: Vec<String>,
 }
 
 /// Flags of `up`.

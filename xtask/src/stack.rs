@@ -6,12 +6,12 @@ use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    cli::{BucketArg, Cli, ReplaceArg},
+    cli::{BucketArg, Cli},
     cloud::{Cloud, Disk, Image, Machine},
     error::Kind,
     fleet::Fleet,
     project,
-    terraform::{Action, Plan, Root, Terraform},
+    terraform::{Action, Mode, Plan, Root, Terraform},
 };
 
 /// A fleet and the project that it is in.
@@ -58,6 +58,20 @@ impl Stack {
                 format!("{near}There are: {}.", names.join(", ")),
             )
         })
+    }
+
+    /// terraform's addresses of the machines of these workspaces.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] if the fleet has no such workspace.
+    pub fn addresses(&self, names: &[String]) -> Result<Vec<String>> {
+        names
+            .iter()
+            .map(|name| {
+                self.workspace(name)?;
+                Ok(address(name))
+            })
+            .collect()
     }
 
     /// The machine of a workspace.
@@ -144,20 +158,16 @@ impl Stack {
             .collect())
     }
 
-    /// Plans the three roots without applying any. What a root makes that the next one needs is filled in as it
-    /// will be. Also gives the variables of `fleet`.
+    /// Plans the three roots, `fleet` in this mode, without applying any. What a root makes that the next one needs is
+    /// filled in as it will be. Also gives the variables of `fleet`.
     ///
     /// # Errors
     /// As [`Terraform::plan`].
-    pub fn plan(
-        &self,
-        terraform: &Terraform,
-        destroy_fleet: bool,
-    ) -> Result<(Vec<(Root, Plan)>, Value)> {
+    pub fn plan(&self, terraform: &Terraform, mode: Mode) -> Result<(Vec<(Root, Plan)>, Value)> {
         terraform.init(Root::Foundation)?;
-        let foundation = terraform.plan(Root::Foundation, &self.foundation(), false)?;
+        let foundation = terraform.plan(Root::Foundation, &self.foundation(), Mode::NORMAL)?;
         terraform.init(Root::Homes)?;
-        let homes = terraform.plan(Root::Homes, &self.homes(&self.cloud.disks()?), false)?;
+        let homes = terraform.plan(Root::Homes, &self.homes(&self.cloud.disks()?), Mode::NORMAL)?;
         let images = self.newest_images()?;
         // Only a placeholder: plans do not show it.
         let images = images
@@ -169,7 +179,7 @@ impl Stack {
             &images.collect(),
         );
         terraform.init(Root::Fleet)?;
-        let fleet = terraform.plan(Root::Fleet, &variables, destroy_fleet)?;
+        let fleet = terraform.plan(Root::Fleet, &variables, mode)?;
         Ok((
             vec![
                 (Root::Foundation, foundation),
@@ -213,6 +223,11 @@ impl Stack {
     }
 }
 
+/// terraform's address of a workspace's machine.
+pub fn address(name: &str) -> String {
+    format!("google_compute_instance.workspaces[\"{name}\"]")
+}
+
 /// As `homes` writes an owner into a label.
 pub fn owner_label(owner: &str) -> String {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
@@ -228,8 +243,8 @@ pub fn no_machine(name: &str) -> anyhow::Error {
     Kind::Failed.error(format!("{name} has no machine"), "Make it: cargo xtask up")
 }
 
-/// What of a plan is refused.
-pub fn refused(plan: &Plan, allowed: &ReplaceArg) -> Vec<String> {
+/// What of a plan is refused, when the machines at these addresses may be replaced.
+pub fn refused(plan: &Plan, replace: &[String]) -> Vec<String> {
     let lost = |action| matches!(action, Action::Replace | Action::Destroy);
     let mut refused = Vec::new();
     for change in &plan.changes {
@@ -238,7 +253,7 @@ pub fn refused(plan: &Plan, allowed: &ReplaceArg) -> Vec<String> {
                 refused.push(format!("home disk {}", change.name))
             }
             "google_compute_instance"
-                if change.action == Action::Replace && !allowed.replace_workspaces =>
+                if change.action == Action::Replace && !replace.contains(&change.address) =>
             {
                 refused.push(format!("machine {}", change.name));
             }
@@ -252,15 +267,15 @@ pub fn refused(plan: &Plan, allowed: &ReplaceArg) -> Vec<String> {
 ///
 /// # Errors
 /// [`Kind::Failed`] with what it would lose.
-pub fn judge(root: Root, plan: &Plan, allowed: &ReplaceArg) -> Result<()> {
-    let refused = refused(plan, allowed);
+pub fn judge(root: Root, plan: &Plan, replace: &[String]) -> Result<()> {
+    let refused = refused(plan, replace);
     if refused.is_empty() {
         return Ok(());
     }
     let mend = if refused.iter().any(|what| what.starts_with("home disk")) {
         "Home disks are deleted by name only: cargo xtask destroy --destroy-home-disks NAME"
     } else {
-        "If what runs there may end, add --replace-workspaces; home disks stay."
+        "If what runs there may end, add --replace-workspaces NAME for each; home disks stay."
     };
     Err(Kind::Failed.error(
         format!(
@@ -333,21 +348,26 @@ mod tests {
     fn a_machine_is_replaced_only_when_that_was_allowed_and_a_home_never() {
         let plan = |r#type: &str, actions: Value| -> Plan {
             let resource = json!({
-                "address": "a", "mode": "managed", "type": r#type, "name": "workspaces", "index": "alice",
+                "address": format!("{type}.workspaces[\"alice\"]"), "mode": "managed", "type": r#type,
+                "name": "workspaces", "index": "alice",
                 "change": {"actions": actions, "before": {}, "after": {}},
             });
             crate::terraform::read_plan(&json!({ "resource_changes": [resource] }).to_string())
                 .unwrap()
         };
-        let allowed = |replace_workspaces| ReplaceArg { replace_workspaces };
+        let allowed = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            stack().addresses(&names).unwrap()
+        };
         let machine = plan("google_compute_instance", json!(["delete", "create"]));
-        assert_eq!(refused(&machine, &allowed(false)), ["machine alice"]);
-        assert!(refused(&machine, &allowed(true)).is_empty());
+        assert_eq!(refused(&machine, &allowed(&[])), ["machine alice"]);
+        assert_eq!(refused(&machine, &allowed(&["bob"])), ["machine alice"]);
+        assert!(refused(&machine, &allowed(&["alice"])).is_empty());
         // A workspace that leaves the fleet.
         assert!(
             refused(
                 &plan("google_compute_instance", json!(["delete"])),
-                &allowed(false)
+                &allowed(&[])
             )
             .is_empty()
         );
@@ -357,10 +377,10 @@ mod tests {
             json!(["create", "delete"]),
         ] {
             assert_eq!(
-                refused(&plan("google_compute_disk", actions), &allowed(true)),
+                refused(&plan("google_compute_disk", actions), &allowed(&["alice"])),
                 ["home disk alice"]
             );
         }
-        assert!(judge(Root::Fleet, &machine, &allowed(false)).is_err());
+        assert!(judge(Root::Fleet, &machine, &allowed(&[])).is_err());
     }
 }

@@ -11,26 +11,27 @@ use crate::{
     output,
     process::Argv,
     stack::{self, Stack},
-    terraform::{self, ROOTS, Root, Terraform},
+    terraform::{self, Mode, ROOTS, Root, Terraform},
 };
 
 /// Applies the three roots.
 pub fn run(cli: &Cli, args: &ReplaceArg) -> Result<()> {
     let stack = Stack::read(cli)?;
     stack::need_sources(&stack.root)?;
+    let replace = stack.addresses(&args.replace_workspaces)?;
     if cli.dry_run {
-        output::plan(cli, &commands(&stack));
+        output::plan(cli, &commands(&stack, &replace));
         return Ok(());
     }
     let terraform = stack.terraform()?;
     terraform.ensure_bucket()?;
-    let foundation = root(&terraform, Root::Foundation, &stack.foundation(), args)?;
+    let foundation = root(&terraform, Root::Foundation, &stack.foundation(), &replace)?;
     let workspaces = machines(
         &stack,
         &terraform,
         &foundation,
         stack.newest_images()?,
-        args,
+        &replace,
     )?;
     if cli.json {
         println!(
@@ -42,8 +43,16 @@ pub fn run(cli: &Cli, args: &ReplaceArg) -> Result<()> {
     Ok(())
 }
 
+/// How a root is planned when the machines at these addresses are replaced.
+pub fn mode(root: Root, replace: &[String]) -> Mode<'_> {
+    match root {
+        Root::Fleet => Mode::Normal { replace },
+        Root::Foundation | Root::Homes => Mode::NORMAL,
+    }
+}
+
 /// All commands in their order.
-pub fn commands(stack: &Stack) -> Vec<Argv> {
+pub fn commands(stack: &Stack, replace: &[String]) -> Vec<Argv> {
     let mut commands = vec![stack.cloud.command(stack.cloud.state_bucket_command())];
     for root in ROOTS {
         if root == Root::Homes {
@@ -54,7 +63,7 @@ pub fn commands(stack: &Stack) -> Vec<Argv> {
             &stack.cloud,
             &stack.root,
             root,
-            false,
+            mode(root, replace),
             true,
         ));
     }
@@ -69,16 +78,16 @@ pub fn root(
     terraform: &Terraform,
     root: Root,
     variables: &Value,
-    args: &ReplaceArg,
+    replace: &[String],
 ) -> Result<Map<String, Value>> {
     terraform.init(root)?;
-    terraform.apply(root, variables, false, |plan| {
+    terraform.apply(root, variables, mode(root, replace), |plan| {
         if plan.changes.is_empty() {
             eprintln!("{}: nothing changes", root.name());
         } else {
             eprint!("{}", output::table(&terraform::rows(root, plan)));
         }
-        stack::judge(root, plan, args)
+        stack::judge(root, plan, replace)
     })
 }
 
@@ -91,13 +100,15 @@ pub fn machines(
     terraform: &Terraform,
     foundation: &Map<String, Value>,
     images: BTreeMap<String, Option<String>>,
-    args: &ReplaceArg,
+    replace: &[String],
 ) -> Result<Value> {
     let there = stack.cloud.machines()?;
     let images = images.into_iter().map(|(name, image)| match image {
         Some(image) => Ok((name, image)),
-        // A machine that exists keeps what it booted from.
-        None if there.iter().any(|machine| machine.name == name) => {
+        // A machine that stays keeps what it booted from.
+        None if there.iter().any(|machine| machine.name == name)
+            && !replace.contains(&stack::address(&name)) =>
+        {
             Ok((name, "none-is-left".to_owned()))
         }
         None => Err(Kind::Failed.error(
@@ -110,9 +121,9 @@ pub fn machines(
         terraform,
         Root::Homes,
         &stack.homes(&stack.cloud.disks()?),
-        args,
+        replace,
     )?;
     let variables = stack.fleet(foundation, &homes, &images);
-    let outputs = root(terraform, Root::Fleet, &variables, args)?;
+    let outputs = root(terraform, Root::Fleet, &variables, replace)?;
     Ok(outputs.get("workspaces").cloned().unwrap_or_default())
 }

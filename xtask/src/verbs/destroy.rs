@@ -13,7 +13,7 @@ use crate::{
     output,
     process::Argv,
     stack::{self, Stack},
-    terraform::{self, Root},
+    terraform::{self, Mode, Root},
     verbs::plan,
 };
 
@@ -31,12 +31,12 @@ fn machines(cli: &Cli, args: &DestroyArgs, stack: &Stack) -> Result<()> {
     stack::need_sources(&stack.root)?;
     if cli.dry_run {
         let plans = [
-            (Root::Foundation, false),
-            (Root::Homes, false),
-            (Root::Fleet, true),
+            (Root::Foundation, Mode::NORMAL, false),
+            (Root::Homes, Mode::NORMAL, false),
+            (Root::Fleet, Mode::Destroy, true),
         ];
-        let commands = plans.map(|(root, destroy)| {
-            terraform::plan_commands(&stack.cloud, &stack.root, root, destroy, destroy)
+        let commands = plans.map(|(root, mode, apply)| {
+            terraform::plan_commands(&stack.cloud, &stack.root, root, mode, apply)
         });
         output::plan(cli, &commands.concat());
         return Ok(());
@@ -49,14 +49,14 @@ fn machines(cli: &Cli, args: &DestroyArgs, stack: &Stack) -> Result<()> {
         return Ok(());
     }
     let terraform = stack.terraform()?;
-    let (plans, variables) = stack.plan(&terraform, true)?;
+    let (plans, variables) = stack.plan(&terraform, Mode::Destroy)?;
     let fleet = plans.into_iter().last().expect("it plans the fleet last");
     let changes = fleet.1.changes.len();
     if changes > 0 {
         eprint!("{}", plan::text(&[fleet]));
         eprintln!("home disks stay, and so do the network and the buckets");
         confirm(args, &stack.cloud.project, "the project's id")?;
-        terraform.apply(Root::Fleet, &variables, true, |_| Ok(()))?;
+        terraform.apply(Root::Fleet, &variables, Mode::Destroy, |_| Ok(()))?;
     } else {
         eprintln!("nothing to do: there are no machines");
     }

@@ -8,16 +8,20 @@ use crate::{
     error::Kind,
     output,
     stack::{self, Stack},
-    terraform::{self, Plan, ROOTS, Root},
+    terraform::{self, Mode, Plan, ROOTS, Root},
+    verbs::apply,
 };
 
 /// Plans the three roots and prints the result.
 pub fn run(cli: &Cli, args: &ReplaceArg) -> Result<()> {
     let stack = Stack::read(cli)?;
     stack::need_sources(&stack.root)?;
+    let replace = stack.addresses(&args.replace_workspaces)?;
     if cli.dry_run {
-        let commands = ROOTS
-            .map(|root| terraform::plan_commands(&stack.cloud, &stack.root, root, false, false));
+        let commands = ROOTS.map(|root| {
+            let mode = apply::mode(root, &replace);
+            terraform::plan_commands(&stack.cloud, &stack.root, root, mode, false)
+        });
         output::plan(cli, &commands.concat());
         return Ok(());
     }
@@ -26,10 +30,10 @@ pub fn run(cli: &Cli, args: &ReplaceArg) -> Result<()> {
         eprintln!("nothing has been applied in {} yet", stack.cloud.project);
         terraform = terraform.without_bucket();
     }
-    let (plans, _) = stack.plan(&terraform, false)?;
+    let (plans, _) = stack.plan(&terraform, Mode::Normal { replace: &replace })?;
     let refused: Vec<_> = plans
         .iter()
-        .flat_map(|(_, plan)| stack::refused(plan, args))
+        .flat_map(|(_, plan)| stack::refused(plan, &replace))
         .collect();
     if cli.json {
         let changes = plans
@@ -49,7 +53,7 @@ pub fn run(cli: &Cli, args: &ReplaceArg) -> Result<()> {
     }
     Err(Kind::Failed.error(
         format!("apply would refuse to lose: {}", refused.join(", ")),
-        "A machine takes --replace-workspaces; a home disk goes by cargo xtask destroy --destroy-home-disks NAME.",
+        "A machine takes --replace-workspaces NAME; a home disk goes by cargo xtask destroy --destroy-home-disks NAME.",
     ))
 }
 

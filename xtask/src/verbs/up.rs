@@ -29,20 +29,16 @@ const PATIENCE: Duration = Duration::from_secs(900);
 pub fn run(cli: &Cli, args: &UpArgs) -> Result<()> {
     let stack = Stack::read(cli)?;
     stack::need_sources(&stack.root)?;
+    let replace = stack.addresses(&args.replace.replace_workspaces)?;
     if cli.dry_run {
-        output::plan(cli, &commands(&stack, args));
+        output::plan(cli, &commands(&stack, args, &replace));
         return Ok(());
     }
     let terraform = stack.terraform()?;
     terraform.ensure_bucket()?;
-    let foundation = apply::root(
-        &terraform,
-        Root::Foundation,
-        &stack.foundation(),
-        &args.replace,
-    )?;
+    let foundation = apply::root(&terraform, Root::Foundation, &stack.foundation(), &replace)?;
     let images = images(&stack, args)?;
-    let workspaces = apply::machines(&stack, &terraform, &foundation, images, &args.replace)?;
+    let workspaces = apply::machines(&stack, &terraform, &foundation, images, &replace)?;
     // The next verb in this checkout need not wait for pages to answer.
     drop(terraform);
     secrets(&stack, &workspaces)?;
@@ -63,7 +59,7 @@ fn images(stack: &Stack, args: &UpArgs) -> Result<BTreeMap<String, Option<String
     let there = stack.cloud.machines()?;
     for (name, image) in &mut images {
         let exists = there.iter().any(|machine| machine.name == *name);
-        if !exists || args.replace.replace_workspaces {
+        if !exists || args.replace.replace_workspaces.contains(name) {
             let (made, _) = push::ensure_image(&stack.fleet, &stack.cloud, &stack.root, name)?;
             *image = Some(made.name);
         }
@@ -164,8 +160,8 @@ fn report(stack: &Stack, workspaces: &Value) {
 }
 
 /// All commands in their order; what only earlier ones tell is in capitals.
-fn commands(stack: &Stack, args: &UpArgs) -> Vec<Argv> {
-    let mut commands = apply::commands(stack);
+fn commands(stack: &Stack, args: &UpArgs, replace: &[String]) -> Vec<Argv> {
+    let mut commands = apply::commands(stack, replace);
     if !args.no_build {
         let pushes = stack.fleet.workspaces.keys();
         let pushes: Vec<_> = pushes
