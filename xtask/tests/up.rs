@@ -3,129 +3,17 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 mod shop;
+mod stage;
 mod support;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    os::unix::fs::symlink,
-    path::Path,
-    process::{Command, Stdio},
-    sync::OnceLock,
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::{fs, process::Command};
 
-use serde_json::Value;
-use shop::{PROJECT, Shop, Store, assert_ok};
-use support::{root, stderr, stdout};
+use shop::{PROJECT, Store, assert_ok};
+use stage::{json, killed_at, missing, stage as shop, undisturbed};
+use support::{stderr, stdout};
 
-/// Kills of one `up`, spread over its calls. The full matrix: `KILLS=1000 cargo test --release -p xtask --test up`.
+/// Kills of one `up`, spread over its calls. The full matrix: `cargo bench -p xtask --bench kill`.
 const KILLS: usize = 5;
-
-/// Why these tests cannot run here.
-fn missing() -> Option<&'static str> {
-    static MISSING: OnceLock<Option<&'static str>> = OnceLock::new();
-    *MISSING.get_or_init(|| {
-        let sources = root().join("terraform/foundation");
-        if !sources.is_dir() {
-            return Some("the folder terraform is not here");
-        }
-        let folder = tempfile::tempdir().unwrap();
-        fs::copy(
-            sources.join("terraform.tf"),
-            folder.path().join("terraform.tf"),
-        )
-        .unwrap();
-        let mut init = Command::new("terraform");
-        init.args(["init", "-backend=false", "-input=false"]);
-        init.current_dir(folder.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        match init.status() {
-            Err(_) => Some("there is no terraform"),
-            Ok(status) if !status.success() => Some("terraform cannot get its provider"),
-            Ok(_) => None,
-        }
-    })
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to.join(entry.file_name()));
-        } else {
-            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
-    }
-}
-
-/// A checkout with the terraform roots, and a cloud.
-fn shop(store: &Store) -> Shop {
-    let shop = store.shop();
-    copy(
-        &root().join("terraform"),
-        &shop.world.path("repo/terraform"),
-    );
-    for program in ["terraform", "sh", "id", "uname"] {
-        let found = Command::new("sh")
-            .args(["-c", &format!("command -v {program}")])
-            .output()
-            .unwrap();
-        symlink(stdout(&found).trim(), shop.world.path("bin").join(program)).unwrap();
-    }
-    // The one base image is every workspace's.
-    let packed = fs::read_dir(shop.images())
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    for file in packed.collect::<Vec<_>>() {
-        let name = file.file_name().unwrap().to_str().unwrap();
-        for workspace in ["alice", "bob"] {
-            if let Some(rest) = name.strip_prefix("base-") {
-                fs::copy(&file, file.with_file_name(format!("{workspace}-{rest}"))).unwrap();
-            }
-        }
-    }
-    shop
-}
-
-/// What there is in the cloud: resources, and who is granted what.
-fn snapshot(shop: &Shop) -> BTreeMap<String, BTreeSet<String>> {
-    let records = shop.records();
-    let passing = [
-        "/operations/",
-        "compute/requests/",
-        "storage/upload/",
-        "crm/numbers/",
-    ];
-    let kept = records
-        .as_object()
-        .unwrap()
-        .iter()
-        .filter(|(key, _)| !passing.iter().any(|part| key.contains(part)));
-    kept.map(|(key, record)| {
-        let bindings = record["bindings"].as_array().into_iter().flatten();
-        let grants = bindings.flat_map(|binding| {
-            let members = binding["members"].as_array().unwrap().iter();
-            members.map(|member| {
-                format!(
-                    "{} {member} {}",
-                    binding["role"], binding["condition"]["title"]
-                )
-            })
-        });
-        (key.clone(), grants.collect())
-    })
-    .collect()
-}
-
-fn json(shop: &Shop, arguments: &[&str]) -> Value {
-    let done = shop.xtask(arguments);
-    assert_ok(&done);
-    serde_json::from_slice(&done.stdout).unwrap()
-}
 
 #[test]
 fn an_up_that_was_killed_at_any_call_is_finished_by_the_next_one() {
@@ -134,44 +22,19 @@ fn an_up_that_was_killed_at_any_call_is_finished_by_the_next_one() {
         return;
     }
     let store = Store::new(0);
-    let (calls, expected) = {
-        let shop = shop(&store);
-        assert_ok(&shop.xtask(&["up"]));
-        (shop.sim.log().len(), snapshot(&shop))
-    };
+    let expected = undisturbed(&store);
+    let bob = |key: &String| key.ends_with("/instances/bob");
     assert!(
-        expected.keys().any(|key| key.ends_with("/instances/bob")),
-        "{expected:#?}"
+        expected.snapshot.keys().any(bob),
+        "{:#?}",
+        expected.snapshot
     );
-    let kills = std::env::var("KILLS")
-        .map_or(KILLS, |kills| kills.parse().unwrap())
-        .min(calls);
-    for kill in 1..=kills {
-        let at = calls * (2 * kill - 1) / (2 * kills);
-        let case = format!("killed at call {at} of {calls}");
-        let shop = shop(&store);
-        let mut up = shop.spawn_group(&["up"]);
-        let since = Instant::now();
-        while shop.sim.log().len() < at && up.try_wait().unwrap().is_none() {
-            assert!(
-                since.elapsed() < Duration::from_secs(120),
-                "{case}: it hangs"
-            );
-            sleep(Duration::from_millis(1));
+    for kill in 1..=KILLS {
+        let at = expected.calls * (2 * kill - 1) / (2 * KILLS);
+        if let Err(wrong) = killed_at(&store, at, &expected) {
+            panic!("killed at call {at} of {}: {wrong}", expected.calls);
         }
-        let group = format!("-{}", up.id());
-        let _ = Command::new("kill")
-            .args(["-9", "--", &group])
-            .stderr(Stdio::null())
-            .status();
-        up.wait().unwrap();
-
-        let again = shop.xtask(&["up"]);
-        assert!(again.status.success(), "{case}: {}", stderr(&again));
-        assert_eq!(snapshot(&shop), expected, "{case}");
-        assert_eq!(json(&shop, &["plan", "--json"])["clean"], true, "{case}");
     }
-    println!("{kills} kills of {calls} calls");
 }
 
 #[test]

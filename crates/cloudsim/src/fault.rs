@@ -87,6 +87,8 @@ pub enum Fault {
     },
     /// The call takes effect; the connection closes before any reply.
     LostReply,
+    /// The call takes effect; no reply comes, and the connection stays open.
+    NoReply,
     /// An error reply without any effect: 429, 500, 503, 401 …
     Status {
         /// HTTP status.

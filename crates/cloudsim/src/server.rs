@@ -185,6 +185,9 @@ async fn handle(world: Arc<World>, request: Request<Incoming>) -> std::result::R
         entry.response_bytes = cut_response.or(length).unwrap_or_default();
     }
     drop(logged);
+    if matches!(fault, Some(Fault::NoReply)) {
+        std::future::pending::<()>().await;
+    }
     let (pace, damage) = match fault {
         Some(Fault::Slow { bytes_per_second }) => (Some(bytes_per_second.max(1)), None),
         Some(Fault::DamageResponse { at }) => (None, Some(at)),

@@ -1,0 +1,75 @@
+//! Kills `up` at its calls, each time in a new simulated cloud: `cargo bench -p xtask --bench kill -- [--every K] [--jobs N]`.
+//!
+//! Needs terraform and its provider. Prints what the next `up` did not mend, then how many calls, failures and seconds.
+
+#[path = "../tests/shop/mod.rs"]
+mod shop;
+#[path = "../tests/stage/mod.rs"]
+mod stage;
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::{
+    process::ExitCode,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::Instant,
+};
+
+use clap::Parser;
+
+/// Kill `up` at its calls, and see the next one finish it
+#[derive(Parser)]
+struct Args {
+    /// Kill at every Kth call; 1 is the full matrix
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    every: u16,
+    /// How many clouds at once
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    jobs: u16,
+    /// cargo adds it.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if let Some(why) = stage::missing() {
+        eprintln!("cannot run here: {why}");
+        return ExitCode::from(3);
+    }
+    let store = shop::Store::new(0);
+    let expected = stage::undisturbed(&store);
+    let started = Instant::now();
+    let (next, run, failures) = (
+        AtomicUsize::new(1),
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+    );
+    thread::scope(|scope| {
+        for _ in 0..args.jobs {
+            scope.spawn(|| {
+                loop {
+                    let call = next.fetch_add(usize::from(args.every), Ordering::Relaxed);
+                    if call > expected.calls {
+                        break;
+                    }
+                    if let Err(wrong) = stage::killed_at(&store, call, &expected) {
+                        failures.fetch_add(1, Ordering::Relaxed);
+                        println!("killed at call {call}: {wrong}");
+                    }
+                    let run = run.fetch_add(1, Ordering::Relaxed) + 1;
+                    eprintln!("{run} calls, the last of them {call} of {}", expected.calls);
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner();
+    println!(
+        "killed at {} of {} calls, {failures} failures, {} s",
+        run.into_inner(),
+        expected.calls,
+        started.elapsed().as_secs()
+    );
+    ExitCode::from(u8::from(failures > 0))
+}
