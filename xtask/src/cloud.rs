@@ -97,6 +97,9 @@ pub struct Disk {
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
     pub source_image: Option<String>,
+    pub source_snapshot: Option<String>,
+    /// None if no machine ever had it.
+    pub last_attach_timestamp: Option<String>,
     #[serde(default)]
     pub users: Vec<String>,
 }
@@ -114,6 +117,14 @@ impl Machine {
 }
 
 impl Disk {
+    /// Whether nothing can be on it: it was made of nothing, and no machine ever had it.
+    pub fn is_blank(&self) -> bool {
+        self.source_image.is_none()
+            && self.source_snapshot.is_none()
+            && self.last_attach_timestamp.is_none()
+            && self.users.is_empty()
+    }
+
     /// The workspace whose home it is.
     pub fn home_of(&self) -> Option<&str> {
         let workspace = self.labels.get(WORKSPACE)?;

@@ -6,6 +6,7 @@ mod error;
 mod fleet;
 mod lanes;
 mod output;
+mod placement;
 mod process;
 mod project;
 mod stack;

@@ -100,18 +100,41 @@ impl Stack {
     }
 
     /// The variables of `homes`. Which disks there are is asked of the cloud: a state can be behind it, when the run
-    /// that made a disk was killed.
-    pub fn homes(&self, disks: &[Disk]) -> Value {
-        let homes = disks.iter().filter_map(|disk| {
-            let name = disk.home_of()?;
+    /// that made a disk was killed. `placement` has the zones of those that are yet to be made, by workspace; without one
+    /// it is the first of the fleet, or what a `*.auto.tfvars` says.
+    ///
+    /// # Errors
+    /// [`Kind::Failed`] if a workspace has two home disks.
+    pub fn homes(&self, disks: &[Disk], placement: &BTreeMap<String, String>) -> Result<Value> {
+        let mut homes = Map::new();
+        for disk in disks {
+            let Some(name) = disk.home_of() else { continue };
             let label = disk.labels.get("owner").cloned().unwrap_or_default();
             // A label cannot hold an address; who has the same label is the same owner.
-            let owner = self.fleet.workspaces.get(name).map(|workspace| workspace.owner.clone());
-            let owner = owner.filter(|owner| owner_label(owner) == label).unwrap_or(label);
+            let owner = self
+                .fleet
+                .workspaces
+                .get(name)
+                .map(|workspace| workspace.owner.clone());
+            let owner = owner
+                .filter(|owner| owner_label(owner) == label)
+                .unwrap_or(label);
             let home = json!({ "zone": disk.zone, "size_gb": disk.size_gb, "type": disk.r#type, "owner": owner });
-            Some((name.to_owned(), home))
-        });
-        json!({ "fleet": self.fleet, "existing_homes": homes.collect::<Map<_, _>>() })
+            if let Some(other) = homes.insert(name.to_owned(), home) {
+                let (project, disk, zone) = (&self.cloud.project, &disk.name, &disk.zone);
+                return Err(Kind::Failed.error(
+                    format!("{name} has two home disks: in {} and in {zone}", other["zone"]),
+                    format!(
+                        "Keep the one that its files are on: gcloud compute disks delete {disk} --project {project} --zone ZONE"
+                    ),
+                ));
+            }
+        }
+        let mut variables = json!({ "fleet": self.fleet, "existing_homes": homes });
+        if !placement.is_empty() {
+            variables["placement"] = json!(placement);
+        }
+        Ok(variables)
     }
 
     /// The variables of `fleet`: with what the other two gave, and the image that a new machine boots from.
@@ -167,7 +190,11 @@ impl Stack {
         terraform.init(Root::Foundation)?;
         let foundation = terraform.plan(Root::Foundation, &self.foundation(), Mode::NORMAL)?;
         terraform.init(Root::Homes)?;
-        let homes = terraform.plan(Root::Homes, &self.homes(&self.cloud.disks()?), Mode::NORMAL)?;
+        let homes = terraform.plan(
+            Root::Homes,
+            &self.homes(&self.cloud.disks()?, &BTreeMap::new())?,
+            Mode::NORMAL,
+        )?;
         let images = self.newest_images()?;
         // Only a placeholder: plans do not show it.
         let images = images
@@ -332,7 +359,7 @@ mod tests {
             home("alice", "alice", "alice_acme_example"),
             home("home-other", "alice", "x"),
         ];
-        let variables = stack().homes(&disks);
+        let variables = stack().homes(&disks, &BTreeMap::new()).unwrap();
         let homes = variables["existing_homes"].as_object().unwrap();
         assert_eq!(homes.keys().collect::<Vec<_>>(), ["alice", "bob", "gone"]);
         assert_eq!(
@@ -342,6 +369,16 @@ mod tests {
         // Another owner's files: terraform warns of it.
         assert_eq!(homes["bob"]["owner"], "carol_acme_example");
         assert_eq!(homes["gone"]["owner"], "gone_acme_example");
+        assert!(variables.get("placement").is_none());
+
+        let mut elsewhere = home("home-bob", "bob", "bob_acme_example");
+        elsewhere.zone = "europe-west4-a".to_owned();
+        let twice = disks.into_iter().chain([elsewhere]).collect::<Vec<_>>();
+        let error = stack().homes(&twice, &BTreeMap::new()).unwrap_err();
+        assert!(
+            error.to_string().contains("bob has two home disks"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -96,6 +96,10 @@ pub struct Disk {
     pub labels: BTreeMap<String, String>,
     /// URL of the image that it was made from.
     pub source_image: Option<String>,
+    /// URL of the snapshot that it was made from.
+    pub source_snapshot: Option<String>,
+    /// When a machine last got it, RFC 3339; none if none ever did.
+    pub last_attach_timestamp: Option<String>,
     /// The machines that have it.
     #[serde(deserialize_with = "lasts")]
     pub users: Vec<String>,

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::Root;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 /// What terraform says of an error, one a line of its JSON.
 #[derive(Debug, Default, Deserialize)]
@@ -39,11 +39,19 @@ impl Diagnostic {
             || text.contains("has not been used in project")
     }
 
+    /// Compute Engine still does something with the resource, which an earlier run may have asked for.
+    pub fn resource_not_ready(&self) -> bool {
+        self.text().contains("resourceNotReady")
+    }
+
     pub fn is_refusal(&self) -> bool {
         let text = self.text();
-        ["Error 4", "QUOTA_EXCEEDED", "RESOURCE_POOL_EXHAUSTED"]
-            .iter()
-            .any(|sign| text.contains(sign))
+        self.is_stock_out() || text.contains("Error 4") || text.contains("QUOTA_EXCEEDED")
+    }
+
+    /// A zone has none of what was asked for: `ZONE_RESOURCE_POOL_EXHAUSTED`, also `…_WITH_DETAILS`.
+    pub fn is_stock_out(&self) -> bool {
+        self.text().contains("ZONE_RESOURCE_POOL_EXHAUSTED")
     }
 }
 
@@ -60,6 +68,21 @@ impl fmt::Display for Diagnostic {
         }
     }
 }
+
+/// Zones have none of these machines left, and nothing else went wrong: the cause of an error that says it in words.
+#[derive(Debug)]
+pub struct StockOut {
+    /// terraform's addresses of them.
+    pub addresses: Vec<String>,
+}
+
+impl fmt::Display for StockOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("stock-out")
+    }
+}
+
+impl std::error::Error for StockOut {}
 
 /// Errors that nothing here mends, in words; all of them are on stderr.
 pub fn in_words(root: Root, errors: &[Diagnostic]) -> anyhow::Error {
@@ -87,9 +110,17 @@ pub fn in_words(root: Root, errors: &[Diagnostic]) -> anyhow::Error {
         String::new()
     };
     let text = errors.iter().map(Diagnostic::text).collect::<String>();
-    let mend = if text.contains("RESOURCE_POOL_EXHAUSTED") {
-        "Google has none left in this zone: try another machine type, or later."
-    } else if text.to_lowercase().contains("quota") {
+    let what = format!("{}: {first}{more}", root.name());
+    if !errors.is_empty() && errors.iter().all(Diagnostic::is_stock_out) {
+        let addresses = errors.iter().filter_map(|error| error.address.clone());
+        let cause = StockOut {
+            addresses: addresses.collect(),
+        };
+        let mend =
+            "Google has none left in this zone: try another machine type, or later.".to_owned();
+        return anyhow::Error::new(cause).context(Error { kind, what, mend });
+    }
+    let mend = if text.to_lowercase().contains("quota") {
         "Ask for more quota on the console's page IAM & Admin, Quotas; cargo xtask doctor --cloud shows what the fleet needs."
     } else if text.contains("Error 401") {
         "Run gcloud auth login, or set a fresh GOOGLE_OAUTH_ACCESS_TOKEN."
@@ -98,5 +129,5 @@ pub fn in_words(root: Root, errors: &[Diagnostic]) -> anyhow::Error {
     } else {
         "Act on the message, then run this again: it goes on where it stopped."
     };
-    kind.error(format!("{}: {first}{more}", root.name()), mend)
+    kind.error(what, mend)
 }

@@ -27,6 +27,10 @@ use crate::{
 const API_PATIENCE: Duration = Duration::from_secs(600);
 const API_PAUSE: Duration = Duration::from_secs(15);
 
+/// What a killed run asked for goes on without it: most of it for seconds, a machine's for minutes.
+const RESOURCE_PATIENCE: Duration = Duration::from_secs(300);
+const RESOURCE_PAUSE: Duration = Duration::from_secs(5);
+
 /// What was mended in one run of a root, so that nothing is tried for ever.
 pub struct Healer<'a> {
     terraform: &'a Terraform<'a>,
@@ -65,23 +69,31 @@ impl<'a> Healer<'a> {
                 healed |= self.import(address, plan)?;
             }
         }
-        if !healed
-            && !errors.is_empty()
-            && errors.iter().all(Diagnostic::api_not_ready)
-            && self.since.elapsed() < API_PATIENCE
-        {
-            eprintln!(
-                "Google is still enabling an API, which takes up to ten minutes; next attempt in {} s",
-                API_PAUSE.as_secs()
-            );
-            sleep(API_PAUSE);
-            healed = true;
-        }
-        if healed {
+        if healed || self.wait(errors) {
             Ok(())
         } else {
             Err(in_words(self.root, errors))
         }
+    }
+
+    /// Waits a little, if that is all that these errors need and it did not last too long.
+    fn wait(&self, errors: &[Diagnostic]) -> bool {
+        let all = |is: fn(&Diagnostic) -> bool| !errors.is_empty() && errors.iter().all(is);
+        let (what, pause, patience) = if all(Diagnostic::api_not_ready) {
+            let what = "Google is still enabling an API, which takes up to ten minutes";
+            (what, API_PAUSE, API_PATIENCE)
+        } else if all(Diagnostic::resource_not_ready) {
+            let what = "Google is still busy with what an earlier run asked for";
+            (what, RESOURCE_PAUSE, RESOURCE_PATIENCE)
+        } else {
+            return false;
+        };
+        if self.since.elapsed() > patience {
+            return false;
+        }
+        eprintln!("{what}; next attempt in {} s", pause.as_secs());
+        sleep(pause);
+        true
     }
 
     /// Breaks the lock of a run that was killed on this machine.

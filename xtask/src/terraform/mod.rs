@@ -22,6 +22,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use self::diagnostic::StockOut;
 pub use self::plan::{Action, Plan, read_plan, rows};
 use self::{commands::Commands, diagnostic::Diagnostic, heal::Healer, lock::Writer};
 use crate::{

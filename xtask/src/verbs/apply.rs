@@ -9,6 +9,7 @@ use crate::{
     cli::{Cli, ReplaceArg},
     error::Kind,
     output,
+    placement::Placement,
     process::Argv,
     stack::{self, Stack},
     terraform::{self, Mode, ROOTS, Root, Terraform},
@@ -91,10 +92,11 @@ pub fn root(
     })
 }
 
-/// Applies home disks and machines, and gives terraform's output of the latter.
+/// Applies home disks and machines, and gives terraform's output of the latter. Of a new workspace, both go to the next
+/// zone while one has no machine left.
 ///
 /// # Errors
-/// [`Kind::Failed`] when a new machine has no image to boot from; as [`root`].
+/// [`Kind::Failed`] when a new machine has no image to boot from; as [`root`] and [`Placement::go_on`].
 pub fn machines(
     stack: &Stack,
     terraform: &Terraform,
@@ -117,13 +119,14 @@ pub fn machines(
         )),
     });
     let images = images.collect::<Result<BTreeMap<_, _>>>()?;
-    let homes = root(
-        terraform,
-        Root::Homes,
-        &stack.homes(&stack.cloud.disks()?),
-        replace,
-    )?;
-    let variables = stack.fleet(foundation, &homes, &images);
-    let outputs = root(terraform, Root::Fleet, &variables, replace)?;
-    Ok(outputs.get("workspaces").cloned().unwrap_or_default())
+    let mut placement = Placement::default();
+    loop {
+        let homes = stack.homes(&stack.cloud.disks()?, &placement.zones)?;
+        let homes = root(terraform, Root::Homes, &homes, replace)?;
+        let variables = stack.fleet(foundation, &homes, &images);
+        match root(terraform, Root::Fleet, &variables, replace) {
+            Ok(outputs) => return Ok(outputs.get("workspaces").cloned().unwrap_or_default()),
+            Err(error) => placement.go_on(stack, error)?,
+        }
+    }
 }

@@ -144,11 +144,9 @@ pub fn undisturbed(store: &Store) -> Undisturbed {
     }
 }
 
-/// Kills an `up`, with all that it started, when a call has taken effect and was not answered yet. What is wrong after the
-/// next `up`: it must end in the same state as one that nothing disturbed, have lost no home disk and left nothing to do.
-pub fn killed_at(store: &Store, call: usize, expected: &Undisturbed) -> Result<(), String> {
-    let shop = stage(store);
-    shop.strike(vec![Rule::nth(call as u64, Fault::NoReply)]);
+/// Runs `up` and kills it, with all that it started, when a rule strikes; whether that came before its end.
+pub fn kill_when_struck(shop: &Shop, rule: Rule) -> Result<bool, String> {
+    shop.strike(vec![rule]);
     let mut up = shop.spawn_group(&["up"]);
     let since = Instant::now();
     let struck = || shop.sim.log().iter().any(|entry| entry.fault.is_some());
@@ -165,7 +163,14 @@ pub fn killed_at(store: &Store, call: usize, expected: &Undisturbed) -> Result<(
         .status();
     up.wait().unwrap();
     shop.strike(Vec::new());
+    Ok(struck())
+}
 
+/// Kills an `up` when a call has taken effect and was not answered yet. What is wrong after the next `up`: it must end in
+/// the same state as one that nothing disturbed, have lost no home disk and left nothing to do.
+pub fn killed_at(store: &Store, call: usize, expected: &Undisturbed) -> Result<(), String> {
+    let shop = stage(store);
+    kill_when_struck(&shop, Rule::nth(call as u64, Fault::NoReply))?;
     let again = shop.xtask(&["up"]);
     if !again.status.success() {
         return Err(format!("the next up failed: {}", stderr(&again)));

@@ -507,6 +507,9 @@ fn attach(context: &mut Context, instance: &mut Fields, mut attached: Fields) ->
         default(&mut attached, field, json!(false));
     }
     let used = json!([this]);
+    // Only once the machine is there.
+    let attached_at = json!({"lastAttachTimestamp": now()});
+    context.also.success.push((key.clone(), attached_at));
     if made {
         let mut disk = disk;
         disk["users"] = used;
@@ -531,7 +534,8 @@ fn release(context: &mut Context, attached: &Value) {
             .unwrap_or_default()
             .trim_start_matches(LINKS)
     );
-    context.also.success.push((key, json!({"users": null})));
+    let effect = json!({"users": null, "lastDetachTimestamp": now()});
+    context.also.success.push((key, effect));
 }
 
 fn detach(context: &mut Context, instance: &mut Fields, _: Fields) -> Result<()> {
