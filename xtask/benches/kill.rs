@@ -1,4 +1,4 @@
-//! Kills `up` at its calls, each time in a new simulated cloud: `cargo bench -p xtask --bench kill -- [--every K] [--jobs N]`.
+//! Kills `up` at its calls, each time in a new simulated cloud: `cargo bench -p xtask --bench kill -- [--every K]`.
 //!
 //! Needs terraform and its provider. Prints what the next `up` did not mend, then how many calls, failures and seconds.
 
@@ -24,6 +24,9 @@ struct Args {
     /// Kill at every Kth call; 1 is the full matrix
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     every: u16,
+    /// Kill at this call and no other; may be given several times
+    #[arg(long, value_name = "CALL", conflicts_with = "every")]
+    at: Vec<usize>,
     /// How many clouds at once
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: u16,
@@ -41,19 +44,21 @@ fn main() -> ExitCode {
     let store = shop::Store::new(0);
     let expected = stage::undisturbed(&store);
     let started = Instant::now();
+    let every = (1..=expected.calls).step_by(args.every.into());
+    let calls = if args.at.is_empty() {
+        every.collect()
+    } else {
+        args.at
+    };
     let (next, run, failures) = (
-        AtomicUsize::new(1),
+        AtomicUsize::new(0),
         AtomicUsize::new(0),
         AtomicUsize::new(0),
     );
     thread::scope(|scope| {
         for _ in 0..args.jobs {
             scope.spawn(|| {
-                loop {
-                    let call = next.fetch_add(usize::from(args.every), Ordering::Relaxed);
-                    if call > expected.calls {
-                        break;
-                    }
+                while let Some(&call) = calls.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if let Err(wrong) = stage::killed_at(&store, call, &expected) {
                         failures.fetch_add(1, Ordering::Relaxed);
                         println!("killed at call {call}: {wrong}");
