@@ -1,5 +1,5 @@
-module "disk_type" {
-  source = "../modules/disk-type"
+module "machine_type" {
+  source = "../modules/machine-type"
 
   machine_types = toset([for workspace in values(var.fleet.workspaces) : workspace.machine_type])
 }
@@ -46,7 +46,7 @@ resource "google_compute_instance" "workspaces" {
     initialize_params {
       image = var.images[each.key]
       size  = each.value.boot_disk_gb
-      type  = module.disk_type.by_machine_type[each.value.machine_type]
+      type  = module.machine_type.disk_types[each.value.machine_type]
       # Another label would be another machine, so not the owner, who may change.
       labels = { workspace = each.key }
     }
@@ -84,7 +84,7 @@ resource "google_compute_instance" "workspaces" {
 
   scheduling {
     # A machine has a GPU if and only if its image is cuda, and one with a GPU cannot be moved while it runs.
-    on_host_maintenance = each.value.image == "cuda" ? "TERMINATE" : "MIGRATE"
+    on_host_maintenance = each.value.image == "cuda" || module.machine_type.stays_on_host[each.value.machine_type] ? "TERMINATE" : "MIGRATE"
     automatic_restart   = true
   }
 
@@ -116,7 +116,7 @@ resource "google_compute_instance" "workspaces" {
     ]
 
     precondition {
-      condition     = module.disk_type.by_machine_type[each.value.machine_type] == var.homes[each.key].type
+      condition     = module.machine_type.disk_types[each.value.machine_type] == var.homes[each.key].type
       error_message = "The home disk of ${each.key} is of type ${var.homes[each.key].type}, which ${each.value.machine_type} is not given here. Choose a machine type for that disk, or move the home to a new disk from a snapshot (docs/terraform.md)."
     }
   }

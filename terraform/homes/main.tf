@@ -2,8 +2,8 @@
 # deletes the disk itself, which it does not do without being told the name twice. A plan that would delete or replace
 # one is an error.
 
-module "disk_type" {
-  source = "../modules/disk-type"
+module "machine_type" {
+  source = "../modules/machine-type"
 
   machine_types = toset([for workspace in values(var.fleet.workspaces) : workspace.machine_type])
 }
@@ -13,7 +13,7 @@ locals {
     for name, workspace in var.fleet.workspaces : name => {
       zone    = lookup(var.placement, name, var.fleet.google.zones[0])
       size_gb = workspace.home_disk_gb
-      type    = module.disk_type.by_machine_type[workspace.machine_type]
+      type    = module.machine_type.disk_types[workspace.machine_type]
       owner   = workspace.owner
     }
   }

@@ -100,6 +100,25 @@ pub fn lines(
     Ok(child.wait()?)
 }
 
+/// Runs a command for what it says, on stdout and stderr. `started` learns its process id.
+///
+/// # Errors
+/// As [`lines`].
+pub fn capture(
+    dir: &Path,
+    argv: &Argv,
+    variables: &[(&str, OsString)],
+    started: impl FnOnce(u32) -> Result<()>,
+) -> Result<Output> {
+    let mut command = echoed(dir, argv)?;
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().map_err(|e| not_started(argv, &e))?;
+    started(child.id())?;
+    Ok(child.wait_with_output()?)
+}
+
 /// Hands the terminal to a program until it ends.
 ///
 /// # Errors

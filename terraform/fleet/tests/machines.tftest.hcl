@@ -58,6 +58,42 @@ run "a_machine_with_a_gpu_is_not_moved_while_it_runs" {
   }
 }
 
+run "a_machine_type_that_cannot_be_moved_is_stopped_instead" {
+  command = plan
+
+  variables {
+    fleet = {
+      google = { project = "acme-data-science", region = "europe-west4" }
+      access = { exposure = "private" }
+      workspaces = {
+        for name, machine_type in {
+          c4-metal = "c4-standard-288-metal"
+          h3       = "h3-standard-88"
+          h4d      = "h4d-standard-192"
+          z3-large = "z3-highmem-88-highlssd"
+          z3-small = "z3-highmem-22-standardlssd"
+        } : name => { owner = "alice@acme.example", image = "base", machine_type = machine_type, boot_disk_gb = 50 }
+      }
+    }
+    images = { for name in ["c4-metal", "h3", "h4d", "z3-large", "z3-small"] : name => "projects/acme-data-science/global/images/base-1" }
+    homes = {
+      for name, type in { c4-metal = "hyperdisk-balanced", h3 = "pd-balanced", h4d = "hyperdisk-balanced", z3-large = "pd-balanced", z3-small = "pd-balanced" } :
+      name => { id = "projects/acme-data-science/zones/europe-west4-a/disks/home-${name}", zone = "europe-west4-a", type = type }
+    }
+  }
+
+  assert {
+    condition = { for name, machine in google_compute_instance.workspaces : name => machine.scheduling[0].on_host_maintenance } == {
+      c4-metal = "TERMINATE"
+      h3       = "MIGRATE"
+      h4d      = "TERMINATE"
+      z3-large = "TERMINATE"
+      z3-small = "MIGRATE"
+    }
+    error_message = "Google would refuse a machine, or stop one that it could move"
+  }
+}
+
 run "gpus_are_attached_where_the_fleet_says" {
   command = plan
 

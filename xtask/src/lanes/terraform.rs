@@ -109,7 +109,7 @@ fn commands_of(program: &OsString, tflint: bool, checkov: bool) -> Vec<Argv> {
     ]);
     if tflint {
         // Its --recursive takes the configuration of each folder, and there is none.
-        for (folder, up) in [("modules/disk-type", "../..")]
+        for (folder, up) in [("modules/machine-type", "../..")]
             .into_iter()
             .chain(ROOTS.map(|root| (root, "..")))
         {
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(lines(false, false), without);
         let mut with = without.to_vec();
         with.extend([
-            "tflint --chdir=terraform/modules/disk-type --config=../../.tflint.hcl",
+            "tflint --chdir=terraform/modules/machine-type --config=../../.tflint.hcl",
             "tflint --chdir=terraform/foundation --config=../.tflint.hcl",
             "tflint --chdir=terraform/homes --config=../.tflint.hcl",
             "tflint --chdir=terraform/fleet --config=../.tflint.hcl",

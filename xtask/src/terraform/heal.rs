@@ -14,10 +14,11 @@ use anyhow::Result;
 use super::{
     Root, Terraform,
     diagnostic::{Diagnostic, in_words},
-    lock::{Lock, Writer, is_alive, who},
+    lock::{Lock, is_alive, who},
     plan::{Change, Plan},
 };
 use crate::{
+    argv,
     cloud::Cloud,
     error::Kind,
     process::{self, Argv},
@@ -97,11 +98,22 @@ impl<'a> Healer<'a> {
     }
 
     /// Breaks the lock of a run that was killed on this machine.
-    fn unlock(&mut self, lock: &Lock) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Kind::Failed`] if it is somebody else's, or cannot be broken.
+    pub fn unlock(&mut self, lock: &Lock) -> Result<()> {
         let commands = self.terraform.commands(self.root);
-        let unlock = commands.unlock(&lock.id);
-        let writer = fs::read(commands.folder.join("writer.json")).ok();
-        let writer: Option<Writer> = writer.and_then(|text| serde_json::from_slice(&text).ok());
+        // Without a state force-unlock wants to make one, which needs the lock.
+        let unlock = if lock.is_of_init() {
+            let object = format!("{}/default.tflock", self.root.name());
+            let url = format!("gs://{}/{object}", self.terraform.cloud.state_bucket());
+            self.terraform
+                .cloud
+                .command(argv!["objects", "delete", url])
+        } else {
+            commands.unlock(&lock.id)
+        };
+        let writer = lock.writer(&commands.folder);
         let ours = lock.who.as_deref() == Some(&who()) && writer.is_some();
         if !ours || !self.unlocked.insert(lock.id.clone()) {
             let since = format!(

@@ -1,5 +1,8 @@
 //! The lock of a state, and whose it is.
 
+use std::{fs, path::Path};
+
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::diagnostic::Diagnostic;
@@ -11,6 +14,8 @@ use crate::{
 /// The lock of a state, as terraform's error tells it.
 pub struct Lock {
     pub id: String,
+    /// What its holder did: `init`, `OperationTypeApply` and others.
+    pub operation: String,
     pub who: Option<String>,
     pub created: String,
 }
@@ -21,8 +26,16 @@ impl Lock {
         if !error.summary.contains("state lock") {
             return None;
         }
+        Self::read(&error.detail)
+    }
+
+    /// Read from what terraform says for people.
+    pub fn read(text: &str) -> Option<Self> {
+        if !text.contains("Lock Info:") {
+            return None;
+        }
         let field = |name: &str| {
-            let lines = error.detail.lines().map(str::trim);
+            let lines = text.lines().map(str::trim);
             lines
                 .filter_map(|line| line.strip_prefix(name))
                 .map(|value| value.trim().to_owned())
@@ -30,16 +43,40 @@ impl Lock {
         };
         Some(Self {
             id: field("ID:")?,
+            operation: field("Operation:").unwrap_or_default(),
             who: field("Who:"),
             created: field("Created:").unwrap_or_else(|| "an unknown time".to_owned()),
         })
     }
+
+    /// Whether it is of the one who makes the state, which is then not there yet.
+    pub fn is_of_init(&self) -> bool {
+        self.operation == "init"
+    }
+
+    /// Who could have left it, of this checkout.
+    pub fn writer(&self, folder: &Path) -> Option<Writer> {
+        let file = if self.is_of_init() { INIT } else { APPLY };
+        serde_json::from_slice(&fs::read(folder.join(file)).ok()?).ok()
+    }
 }
+
+/// Where the last process is noted that could make the state, and the last one that could change it: one does not
+/// tell whether the other still runs.
+pub const INIT: &str = "init.json";
+pub const APPLY: &str = "apply.json";
 
 /// The process that last wrote to a state from this checkout, so that a lock it left can be told from one in use.
 #[derive(Serialize, Deserialize)]
 pub struct Writer {
     pub process: u32,
+}
+
+impl Writer {
+    /// Notes it in a root's folder, before it can have a lock.
+    pub fn note(self, folder: &Path, file: &str) -> Result<()> {
+        Ok(fs::write(folder.join(file), serde_json::to_vec(&self)?)?)
+    }
 }
 
 /// As terraform writes it into a lock.

@@ -24,7 +24,12 @@ use serde_json::{Map, Value};
 
 pub use self::diagnostic::StockOut;
 pub use self::plan::{Action, Plan, read_plan, rows};
-use self::{commands::Commands, diagnostic::Diagnostic, heal::Healer, lock::Writer};
+use self::{
+    commands::Commands,
+    diagnostic::Diagnostic,
+    heal::Healer,
+    lock::{Lock, Writer},
+};
 use crate::{
     cloud::Cloud,
     error::Kind,
@@ -182,17 +187,19 @@ impl<'a> Terraform<'a> {
             backend(self.cloud, root)
         };
         let init = commands.init(&backend);
-        let mut said = Vec::new();
-        let attempt = |said: &mut Vec<String>| {
-            process::lines(
-                self.root,
-                &init,
-                &self.variables(),
-                |_| Ok(()),
-                |line| said.push(line.to_owned()),
-            )
+        let attempt = || {
+            process::capture(self.root, &init, &self.variables(), |process| {
+                Writer { process }.note(&commands.folder, lock::INIT)
+            })
         };
-        if attempt(&mut said)?.success() {
+        let mut done = attempt()?;
+        // It makes a state that is not there, under a lock.
+        let locked = Lock::read(&String::from_utf8_lossy(&done.stderr));
+        if let Some(lock) = locked.filter(|_| !done.status.success()) {
+            Healer::new(self, root).unlock(&lock)?;
+            done = attempt()?;
+        }
+        if done.status.success() {
             return Ok(());
         }
         // A lock file of an earlier run may name a provider that can no longer be had; one of the repository's is kept.
@@ -203,11 +210,12 @@ impl<'a> Terraform<'a> {
             .join(root.name())
             .join(lock_file);
         if !of_repository.exists() && fs::remove_file(commands.folder.join(lock_file)).is_ok() {
-            said.clear();
-            if attempt(&mut said)?.success() {
+            done = attempt()?;
+            if done.status.success() {
                 return Ok(());
             }
         }
+        eprint!("{}", String::from_utf8_lossy(&done.stderr));
         let what = format!("{} cannot be initialised", root.name());
         Err(Kind::Failed.error(
             what,
@@ -281,8 +289,7 @@ impl<'a> Terraform<'a> {
             let folder = self.commands(root).folder;
             let apply = self.commands(root).apply();
             let (status, errors) = self.run(&apply, |process| {
-                let writer = serde_json::to_vec(&Writer { process })?;
-                Ok(fs::write(folder.join("writer.json"), writer)?)
+                Writer { process }.note(&folder, lock::APPLY)
             })?;
             if status.success() {
                 return self.outputs(root);
