@@ -60,7 +60,7 @@ fn a_new_workspace_goes_to_the_next_zone_and_a_used_home_to_none() {
     is_in(&shop, "alice", "europe-west4-a");
 
     out_of_stock(&shop, "europe-west4-b");
-    let moved = shop.xtask(&["apply"]);
+    let moved = shop.xtask(&["up"]);
     assert_ok(&moved);
     let said = stderr(&moved);
     assert!(said.contains("is made anew in europe-west4-a"), "{said}");

@@ -9,7 +9,7 @@ mod reader;
 mod rules;
 mod toml_1_0;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, io::ErrorKind, path::Path};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -132,9 +132,14 @@ impl Fleet {
     pub fn read(path: &Path) -> Result<Self> {
         let name = path.display();
         let source = fs::read(path).map_err(|e| {
+            let why = match e.kind() {
+                ErrorKind::NotFound => "there is no such file".to_owned(),
+                ErrorKind::IsADirectory => "it is a folder".to_owned(),
+                _ => e.to_string(),
+            };
             Kind::Usage.error(
-                format!("cannot read {name}: {e}"),
-                "Run inside the repository, or name the file with --fleet.",
+                format!("the fleet file {name} cannot be read: {why}"),
+                "Name a fleet.toml that is there with --fleet, or run inside the repository without it.",
             )
         })?;
         let source = String::from_utf8(source).map_err(|_| {

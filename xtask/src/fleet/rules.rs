@@ -33,12 +33,14 @@ pub fn read(source: &str) -> Result<Fleet, Vec<Problem>> {
         }]
     };
     let parsed = DeTable::parse(source).map_err(|e| {
+        let span = e.span().unwrap_or(0..0);
+        if e.message() == "duplicate key" {
+            let what = duplicate(source, &span);
+            return whole(&what, "Keep one of the two.", span);
+        }
         let what = e.message().replace('\n', ", ");
-        let mend = match e.message() {
-            "duplicate key" => "Keep one of the two.",
-            _ => "Mend the syntax there: it is not TOML as it stands.",
-        };
-        whole(&what, mend, e.span().unwrap_or(0..0))
+        let mend = "Mend the syntax there: it is not TOML as it stands.";
+        whole(&what, mend, span)
     })?;
     if let Some(problem) = toml_1_0::newer_syntax(source) {
         return Err(vec![problem]);
@@ -53,6 +55,37 @@ pub fn read(source: &str) -> Result<Fleet, Vec<Problem>> {
         (Some(fleet), problems) if problems.is_empty() => Ok(fleet),
         (_, problems) => Err(problems),
     }
+}
+
+/// Which table or key is there twice, and on which line first, where that is written the same way.
+fn duplicate(source: &str, again: &Range<usize>) -> String {
+    let line_of = |at: usize| source[..at].matches('\n').count();
+    let header = |line: &str| line.trim_start().starts_with('[');
+    let name = |line: &str| {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        let key = line.split('=').next().unwrap_or_default().trim();
+        if header(line) { line } else { key }.to_owned()
+    };
+    let lines: Vec<_> = source.lines().collect();
+    let here = line_of(again.start);
+    let twice = name(lines.get(here).copied().unwrap_or_default());
+    let key = &source[again.clone()];
+    // Within an inline table.
+    if !header(&twice) && !twice.ends_with(key) {
+        return format!("{key} is there twice");
+    }
+    // A key is one of its table's.
+    let table = lines[..here].iter().rposition(|line| header(line));
+    let from = if header(&twice) {
+        0
+    } else {
+        table.unwrap_or(0)
+    };
+    let first = (from..here).find(|&line| name(lines[line]) == twice);
+    let first = first.map_or(String::new(), |line| {
+        format!(", first on line {}", line + 1)
+    });
+    format!("{twice} is there twice{first}")
 }
 
 /// The keys that `[defaults]` and a workspace share; what is not written is none.
@@ -446,4 +479,23 @@ fn is_email(text: &str) -> bool {
             let top = domain.rsplit_once('.').map_or("", |(_, top)| top);
             local_ok(local) && domain.split('.').all(of_domain) && is_label(top)
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_twice_is_named_with_its_first_line() {
+        let what = |source: &str| read(source).err().unwrap()[0].what.clone();
+        assert_eq!(
+            what("[a]\nx = 1\n[b]\nx = 1\n[a] # again\n"),
+            "[a] is there twice, first on line 1"
+        );
+        assert_eq!(
+            what("[a]\nx = 1\n[b]\nx = 1\ny = 2\nx= 3\n"),
+            "x is there twice, first on line 4"
+        );
+        assert_eq!(what("a = { b = 1, b = 2 }\n"), "b is there twice");
+    }
 }

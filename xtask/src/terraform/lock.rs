@@ -117,6 +117,9 @@ mod tests {
             ("1795", Some("root@host"))
         );
         assert_eq!(lock.created, "2026-11-24 21:00:00 +0000 UTC");
+        assert!(!lock.is_of_init());
         assert!(Lock::of(&Diagnostic::default()).is_none());
+        let said = format!("Error: {detail}").replace("OperationTypeApply", "init");
+        assert!(Lock::read(&said).unwrap().is_of_init());
     }
 }

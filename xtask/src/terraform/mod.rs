@@ -251,19 +251,7 @@ impl<'a> Terraform<'a> {
         if !status.success() {
             return Ok(Err(errors));
         }
-        let mut text = String::new();
-        let status = process::lines(
-            self.root,
-            &commands.show(),
-            &self.variables(),
-            |_| Ok(()),
-            |line| {
-                text.push_str(line);
-            },
-        )?;
-        if !status.success() {
-            return Err(Kind::Failed.error("a saved plan cannot be read", "Run this again."));
-        }
+        let text = self.text(&commands.show(), "a saved plan cannot be read")?;
         Ok(Ok(read_plan(&text)?))
     }
 
@@ -305,28 +293,25 @@ impl<'a> Terraform<'a> {
         }
         let mut command = self.commands(root).verb("output");
         command.push("-json".into());
-        let mut text = String::new();
-        let status = process::lines(
-            self.root,
-            &command,
-            &self.variables(),
-            |_| Ok(()),
-            |line| {
-                text.push_str(line);
-            },
-        )?;
-        if !status.success() {
-            return Err(Kind::Failed.error(
-                format!("the outputs of {} cannot be read", root.name()),
-                "Run this again.",
-            ));
-        }
+        let unreadable = format!("the outputs of {} cannot be read", root.name());
+        let text = self.text(&command, &unreadable)?;
         let outputs: BTreeMap<String, Output> =
             serde_json::from_str(&text).context("terraform's outputs are unreadable")?;
         Ok(outputs
             .into_iter()
             .map(|(name, output)| (name, output.value))
             .collect())
+    }
+
+    /// What a command prints.
+    fn text(&self, argv: &Argv, unreadable: &str) -> Result<String> {
+        let mut text = String::new();
+        let add = |line: &str| text.push_str(line);
+        let status = process::lines(self.root, argv, &self.variables(), |_| Ok(()), add)?;
+        if status.success() {
+            return Ok(text);
+        }
+        Err(Kind::Failed.error(unreadable, "Run this again."))
     }
 
     /// Runs a verb that prints JSON lines: progress goes to stderr, errors are returned.
