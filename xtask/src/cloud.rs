@@ -1,14 +1,19 @@
 //! What the verbs ask of Google Cloud, through the program `google`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, de::DeserializeOwned};
-use std::collections::BTreeMap;
 
 use crate::{
     argv,
     cli::BucketArg,
+    error::Kind,
     fleet::Fleet,
     process::{self, Argv},
     project,
@@ -22,6 +27,9 @@ pub const REVISION: &str = "flake-revision";
 
 /// The label that a workspace's machine and disks have: its name.
 pub const WORKSPACE: &str = "workspace";
+
+/// Google deletes a disk within seconds.
+const DELETION_PATIENCE: Duration = Duration::from_secs(300);
 
 /// A project, and how to reach it.
 pub struct Cloud {
@@ -92,6 +100,9 @@ pub struct Attached {
 pub struct Disk {
     pub name: String,
     pub zone: String,
+    /// CREATING, READY, DELETING and others.
+    #[serde(default)]
+    pub status: String,
     pub size_gb: u64,
     pub r#type: String,
     #[serde(default)]
@@ -271,6 +282,28 @@ impl Cloud {
     /// As [`process::ask`].
     pub fn disks(&self) -> Result<Vec<Disk>> {
         self.ask(self.disks_command())
+    }
+
+    /// The same, once no home disk of them is about to go, which a killed run may have asked for.
+    ///
+    /// # Errors
+    /// As [`process::ask`]; [`Kind::Refused`] if one does not go within minutes.
+    pub fn settled_disks(&self) -> Result<Vec<Disk>> {
+        let since = Instant::now();
+        loop {
+            let disks = self.disks()?;
+            let going = |disk: &&Disk| disk.home_of().is_some() && disk.status == "DELETING";
+            let Some(disk) = disks.iter().find(going) else {
+                return Ok(disks);
+            };
+            if since.elapsed() > DELETION_PATIENCE {
+                return Err(Kind::Refused.error(
+                    format!("the disk {} is being deleted and does not go", disk.name),
+                    "Run this again when it is gone.",
+                ));
+            }
+            sleep(Duration::from_secs(2));
+        }
     }
 
     /// Lists all images of the project.

@@ -86,6 +86,8 @@ pub struct Disk {
     /// Its zone; none of a regional disk.
     #[serde(deserialize_with = "last")]
     pub zone: String,
+    /// CREATING, READY, DELETING and others.
+    pub status: String,
     /// GiB.
     #[serde(deserialize_with = "crate::storage::int64")]
     pub size_gb: u64,

@@ -121,7 +121,7 @@ pub fn machines(
     let images = images.collect::<Result<BTreeMap<_, _>>>()?;
     let mut placement = Placement::default();
     loop {
-        let homes = stack.homes(&stack.cloud.disks()?, &placement.zones)?;
+        let homes = stack.homes(&stack.cloud.settled_disks()?, &placement.zones)?;
         let homes = root(terraform, Root::Homes, &homes, replace)?;
         let variables = stack.fleet(foundation, &homes, &images);
         match root(terraform, Root::Fleet, &variables, replace) {
