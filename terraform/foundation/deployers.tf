@@ -13,6 +13,8 @@ locals {
     "roles/secretmanager.admin",
     "roles/servicemanagement.admin",
     "roles/serviceusage.serviceUsageAdmin",
+    # Buckets' names are shared by everyone: xtask looks whether the three are this project's.
+    "roles/storage.bucketViewer",
   ])
 
   # What the root `fleet` grants on the project.

@@ -37,6 +37,7 @@ run "deployers_have_exactly_the_listed_roles" {
       "group:ops@acme.example roles/secretmanager.admin",
       "group:ops@acme.example roles/servicemanagement.admin",
       "group:ops@acme.example roles/serviceusage.serviceUsageAdmin",
+      "group:ops@acme.example roles/storage.bucketViewer",
     ])
     error_message = "the roles on the project are not exactly these"
   }
