@@ -46,7 +46,11 @@
         };
 
       # Apart from the checks: they need KVM, or patience. `cargo xtask test --lane vm` runs them.
-      legacyPackages.${system}.vmTests = tests.vm;
+      legacyPackages.${system} = {
+        vmTests = tests.vm;
+        # Not in a lane: nix build .#legacyPackages.x86_64-linux.browserTests.NAME
+        browserTests = tests.browser;
+      };
 
       devShells.${system}.default = pkgs.mkShell {
         inputsFrom = [ xtask ];

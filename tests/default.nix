@@ -34,4 +34,7 @@ in
     // import ./every-module-alone.nix { inherit lib modules pkgs; };
 
   vm = claims ./machines;
+
+  # Apart, for Chromium alone is larger than all that the checks need.
+  browser = claims ./browser;
 }
