@@ -37,6 +37,7 @@ let
       modules.vm
       modules.tools
       modules.hardening
+      modules.monitoring
       { system.stateVersion = lib.mkDefault "26.05"; }
     ]
     ++ accelerators.${image}

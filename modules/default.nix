@@ -15,4 +15,5 @@
   tools = ./tools;
   hardening = ./hardening;
   containers = ./containers;
+  monitoring = ./monitoring;
 }

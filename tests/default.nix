@@ -27,6 +27,15 @@ in
       cuda-is-cached = import ./cuda-is-cached.nix { inherit modules nixpkgs pkgs; };
       docs-are-fresh = import ./docs-are-fresh.nix { inherit docs pkgs; };
       fleet = import ./fleet.nix { inherit lib pkgs; };
+      monitoring-settings = import ./monitoring-settings.nix { inherit lib modules pkgs; };
+      units-are-confined = import ./units-are-confined.nix {
+        inherit
+          lib
+          modules
+          nixpkgs
+          pkgs
+          ;
+      };
       manylinux = import ./manylinux.nix { inherit lib modules pkgs; };
     }
     // import ./format.nix { inherit lib pkgs; }

@@ -46,6 +46,12 @@ let
     vm = workspace;
     tools = workspace;
     hardening = workspace;
+    monitoring = {
+      imports = [ workspace ];
+      workspace.monitoring.enable = true;
+      # By the check `monitoring-settings`.
+      services.opentelemetry-collector.validateConfigFile = false;
+    };
   };
   toplevel =
     name: module:

@@ -111,7 +111,7 @@ in
         DIRECTORY = directory;
         FILE = lib.optionalString (binding.file != null) "%d/account.json";
       };
-      serviceConfig = import ./sandbox.nix // {
+      serviceConfig = import ../workspace/sandbox.nix // {
         Type = "oneshot";
         DynamicUser = true;
         LoadCredential = mkIf (binding.file != null) [ "account.json:${binding.file}" ];

@@ -55,7 +55,7 @@ let
     text = builtins.readFile ./fetch-login-secret.sh;
   };
 
-  sandbox = import ./sandbox.nix // {
+  sandbox = import ../workspace/sandbox.nix // {
     User = account;
     Group = account;
   };

@@ -55,8 +55,10 @@ in
       }
     ];
 
-    # The login's secret is read by this one.
-    workspace.hardening.metadataAccounts = mkIf config.services.oauth2-proxy.enable [ "oauth2-proxy" ];
+    # Of units of the workspace that have a use for the token.
+    workspace.hardening.metadataAccounts =
+      lib.optional config.services.oauth2-proxy.enable "oauth2-proxy"
+      ++ lib.optional config.services.opentelemetry-collector.enable "opentelemetry-collector";
 
     networking.firewall.extraCommands =
       remove

@@ -83,9 +83,13 @@ in
 
     systemd.services.workspace-disk-space = {
       description = "Word of disks that fill up";
-      serviceConfig = {
+      serviceConfig = import ../workspace/sandbox.nix // {
         Type = "oneshot";
         ExecStart = "${lib.getExe guard} ${toString cfg.fullPercent}";
+        RuntimeDirectory = "workspace";
+        RuntimeDirectoryPreserve = true;
+        # Notices are for all to read.
+        UMask = "0022";
       };
     };
     systemd.timers.workspace-disk-space = {

@@ -1,4 +1,4 @@
-# What the gateway's own services run in: a network, their own state, and nothing else.
+# What services run in that need a network, their own state, and nothing else.
 {
   UMask = "0077";
   CapabilityBoundingSet = "";
