@@ -9,13 +9,15 @@
 let
   limit = "30"; # tenths
   exceptions = {
+    jupyterlab = "the owner's shell: all that the owner may do, and sudo";
     openvscode-server = "the owner's shell: all that the owner may do, and sudo";
     nginx-config-reload = "asks systemd to reload nginx, and ends";
+    workspace-bucket-acme-datasets = "mounts for all to see";
     workspace-disk = "mounts for all to see";
     workspace-disk-format = "makes a file system before anything is mounted";
     workspace-disk-missing = "takes /home from everybody before anything else is up";
     workspace-login-restart = "asks systemd for a restart, and ends";
-    "workspace-bucket-acme-datasets" = "mounts for all to see";
+    workspace-restart-when-idle = "looks into the owner's processes, and asks systemd for restarts";
   };
 
   ours =
@@ -41,6 +43,7 @@ let
     ((lib.head (lib.attrValues system)).extendModules {
       modules = [
         {
+          workspace.jupyter.enable = true;
           workspace.monitoring.enable = true;
           workspace.buckets.acme-datasets = { };
           services.opentelemetry-collector.validateConfigFile = false;
