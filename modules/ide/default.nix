@@ -64,7 +64,7 @@ in
 
     workspace = mkIf (owner != null) {
       servers.${cfg.editor}.processes =
-        "/bin/openvscode-server |/out/server-main[.]js|/out/node/entry|/bootstrap-fork --type=(ptyHost|fileWatcher) ";
+        "/bin/openvscode-server |/out/server-main[.]js|/out/node/entry|/bootstrap-fork --type=(ptyHost|fileWatcher|agentHost) ";
       routes."/edit/" = {
         title = "Editor";
         inherit (config.workspace.servers.${cfg.editor}) socket;
