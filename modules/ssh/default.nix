@@ -20,9 +20,13 @@ let
   account = config.users.users.${user};
   state = "/var/lib/workspace-ssh";
 
+  # As guest-oslogin takes them.
+  osLoginUser = "[a-z0-9._][a-z0-9._-]{0,31}";
+
   # alice.smith@acme.example → alice_smith_acme_example, and with ext_ before it where the
-  # address is of another organisation than the project. Whether a hyphen stays is not
-  # documented, so both ways are known here; names that OS Login does not have do no harm.
+  # address is of another organisation than the project. Whether a hyphen stays, and what
+  # becomes of more than 32 characters, is not documented: of such names these are guesses, and
+  # one that OS Login does not have does no harm.
   # https://cloud.google.com/compute/docs/connect/add-ssh-keys
   namesOf =
     address:
@@ -33,17 +37,22 @@ let
           lib.toLower address
         );
     in
-    lib.concatMap
-      (name: [
-        name
-        "ext_${name}"
-      ])
-      (
-        lib.unique [
-          (spelled "-")
-          (spelled "")
-        ]
-      );
+    lib.unique (
+      lib.filter (name: builtins.match osLoginUser name != null) (
+        lib.concatMap
+          (
+            name:
+            map (lib.substring 0 32) [
+              name
+              "ext_${name}"
+            ]
+          )
+          [
+            (spelled "-")
+            (spelled "")
+          ]
+      )
+    );
 
   keys = pkgs.writeShellApplication {
     name = "workspace-ssh-keys";
@@ -86,7 +95,7 @@ in
   imports = [ ../workspace ];
 
   options.workspace.ssh.osLoginUsers = mkOption {
-    type = types.listOf (types.strMatching "[a-z0-9._][a-z0-9._-]{0,31}");
+    type = types.listOf (types.strMatching osLoginUser);
     default = if owner == null then [ ] else namesOf owner;
     defaultText = lib.literalMD "the names that OS Login forms of {option}`workspace.owner`";
     description = ''
