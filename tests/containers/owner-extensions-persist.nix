@@ -65,7 +65,7 @@ in
               {
                 workspace.ide.extensions = lib.mkForce [
                   (extension pkgs "second" "1.0.0")
-                  (extension pkgs "both" "1.5.0")
+                  (extension pkgs "both" "3.0.0")
                 ];
               }
             ];
