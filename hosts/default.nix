@@ -34,6 +34,7 @@ let
       modules.ssh
       modules.storage
       modules.containers
+      modules.own
       modules.vm
       modules.tools
       modules.hardening

@@ -9,6 +9,7 @@
   home = ./home;
   ssh = ./ssh;
   storage = ./storage;
+  own = ./own;
   vm = ./vm;
   cuda = ./accelerators/cuda;
   tenstorrent = ./accelerators/tenstorrent.nix;

@@ -43,6 +43,7 @@ let
       workspace.jupyter.enable = true;
     };
     storage = workspace;
+    own = workspace;
     vm = workspace;
     tools = workspace;
     hardening = workspace;

@@ -3,20 +3,11 @@
 # booted its own disk.
 {
   config,
-  lib,
   pkgs,
   ...
 }:
 {
-  # In full, for builds of Nix that bring no units of their own.
-  systemd.sockets.nix-daemon.socketConfig.ListenStream = [
-    ""
-    "/nix/var/nix/daemon-socket/socket"
-  ];
-  systemd.services.nix-daemon.serviceConfig.ExecStart = [
-    ""
-    "${lib.getExe' config.nix.package "nix-daemon"} --daemon"
-  ];
+  imports = [ ./nix-daemon.nix ];
 
   systemd.services.writable-store = {
     wantedBy = [ "sysinit.target" ];

@@ -8,7 +8,7 @@ let
   diskGiB = 8;
 in
 {
-  name = "image-boots";
+  name = "image-boots-and-grows";
 
   nodes.machine =
     { lib, ... }:
