@@ -71,6 +71,8 @@ rec {
             gateway = lib.mkIf (fleet.access.exposure == "public") {
               inherit (fleet.access) login;
               acmeEmail = fleet.access.acme_email;
+              acmeServer = fleet.access.acme_server;
+              allowedEmails = workspace.allowed_emails;
             };
           };
           image.repart.name = name;

@@ -38,6 +38,7 @@ let
     "cuda"
   ];
   settings = {
+    allowed_emails = [ ];
     image = "base";
     machine_type = "n2-standard-8";
     gpu = null;
@@ -248,13 +249,27 @@ let
               "google"
             ] path login;
         acme_email = email;
+        # Nothing that a shell or an expression could take for its own.
+        acme_server = pattern {
+          is = value: stringLength value <= 254 && matching "https://[A-Za-z0-9][A-Za-z0-9._~:/-]*" value;
+          what = "an ACME directory";
+          mend = "Write its https:// address, such as https://dv.acme-v02.api.pki.goog/directory.";
+        };
       };
       required = lib.optionalAttrs (isAttrs value && exposureOf value == "public") {
         acme_email = ''acme_email = "ops@acme.example", or exposure = "private"'';
       };
     } path value;
 
+  emails =
+    path: value:
+    if !isList value then
+      [ (problem path "must be a list of e-mail addresses" ''Write it as ["bob@acme.example"].'') ]
+    else
+      concatMap (email path) value;
+
   settingFields = {
+    allowed_emails = emails;
     image = enum profiles;
     machine_type = machineType;
     inherit gpu;
@@ -284,7 +299,8 @@ let
     // workspace;
 
   workspace =
-    defaultsValue: path: value:
+    # How people log in, where [access] is right.
+    login: defaultsValue: path: value:
     let
       wrong = table {
         fields = settingFields // {
@@ -321,11 +337,15 @@ let
           )
         ]
       else
-        [ ]
+        optional (login != "unknown" && login != "google" && e.allowed_emails != [ ]) (
+          problem (join path "allowed_emails")
+            "is for login \"google\" alone: a password is the owner's, a tunnel IAM's"
+            "Remove it, or set access.login = \"google\"."
+        )
     );
 
   workspaces =
-    defaultsValue: path: value:
+    login: defaultsValue: path: value:
     if !isAttrs value then
       table { fields = { }; } path value
     else
@@ -339,7 +359,7 @@ let
           ++ optional (elem name profiles) (
             problem (join path name) "has the name of an image profile" "Name it otherwise."
           )
-          ++ workspace defaultsValue (join path name) v
+          ++ workspace login defaultsValue (join path name) v
         ) value
       );
 
@@ -349,6 +369,14 @@ let
     let
       defaultsValue = if isAttrs (file.defaults or null) then file.defaults else { };
       wrongDefaults = file ? defaults && !isAttrs file.defaults;
+      accessValue = file.access or { };
+      login =
+        if google "google" (file.google or { }) ++ access "access" accessValue != [ ] then
+          "unknown"
+        else if exposureOf accessValue == "public" then
+          accessValue.login or "password"
+        else
+          null;
     in
     if file == { } then
       [ (problem "" "the file is empty" "Start from the example in docs/fleet.md.") ]
@@ -356,7 +384,7 @@ let
       table {
         fields = {
           inherit google access defaults;
-          workspaces = workspaces (if wrongDefaults then { } else defaultsValue);
+          workspaces = workspaces login (if wrongDefaults then { } else defaultsValue);
         };
         required = {
           google = "[google] with project, region and zones";
@@ -380,6 +408,7 @@ let
         inherit exposure;
         login = if public then file.access.login or "password" else null;
         acme_email = file.access.acme_email or null;
+        acme_server = file.access.acme_server or null;
       };
       workspaces = mapAttrs (
         name: value:

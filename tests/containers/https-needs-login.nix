@@ -123,6 +123,15 @@ in
         assert not browser.signed_in()
         assert browser.status("/") == f"302 {site}/oauth2/sign_in?rd=/"
 
+    with subtest("an emptied state ends them all"):
+        assert browser.sign_in().startswith("302")
+        workspace.succeed("systemctl restart workspace-login-prepare")
+        browser.wait_for_login()
+        assert browser.signed_in()
+        workspace.succeed("rm /var/lib/workspace-login/*", "systemctl restart workspace-login-prepare")
+        browser.wait_for_login()
+        assert not browser.signed_in()
+
     with subtest("the editor runs as the owner"):
         workspace.succeed("test $(systemctl show --property=User --value openvscode-server) = alice")
         workspace.succeed("test $(stat --format=%U /run/workspace-servers/openvscode-server.sock) = alice")

@@ -49,6 +49,8 @@ pub struct Access {
     pub login: Option<Login>,
     /// Whom the certificate authority writes to; always there with [`Exposure::Public`].
     pub acme_email: Option<String>,
+    /// The certificate authority's directory URL; none means Let's Encrypt.
+    pub acme_server: Option<String>,
 }
 
 /// From where workspaces are reached.
@@ -108,6 +110,8 @@ pub struct Workspace {
     pub name: String,
     /// The owner's e-mail address: a plain one in lower case.
     pub owner: String,
+    /// Whose Google accounts may sign in beside the owner's; only with [`Login::Google`].
+    pub allowed_emails: Vec<String>,
     /// Its DNS name; none with [`Exposure::Private`].
     pub domain: Option<String>,
     /// The profile of its image.

@@ -12,7 +12,8 @@ use super::{
     toml_1_0,
 };
 
-const SETTINGS: [&str; 6] = [
+const SETTINGS: [&str; 7] = [
+    "allowed_emails",
     "image",
     "machine_type",
     "gpu",
@@ -91,6 +92,7 @@ fn duplicate(source: &str, again: &Range<usize>) -> String {
 /// The keys that `[defaults]` and a workspace share; what is not written is none.
 #[derive(Clone, Default)]
 struct Settings {
+    allowed_emails: Option<Vec<String>>,
     image: Option<Profile>,
     machine_type: Option<String>,
     gpu: Option<Gpu>,
@@ -200,7 +202,7 @@ impl Reader {
     }
 
     fn access(&mut self, value: &Value) -> Option<Access> {
-        let table = self.table(value, &["exposure", "login", "acme_email"])?;
+        let table = self.table(value, &["exposure", "login", "acme_email", "acme_server"])?;
         let exposure = match table.get("exposure") {
             Some(value) => self.choice(
                 &value,
@@ -232,10 +234,16 @@ impl Reader {
             table.get("acme_email")
         };
         let acme_email = acme_email.and_then(|v| self.email(&v));
+        let acme_server = table.get("acme_server").and_then(|v| {
+            let mend =
+                "Write its https:// address, such as https://dv.acme-v02.api.pki.goog/directory.";
+            self.text(&v, is_directory, "an ACME directory", mend)
+        });
         Some(Access {
             exposure: exposure?,
             login,
             acme_email,
+            acme_server,
         })
     }
 
@@ -244,6 +252,7 @@ impl Reader {
         let machine_type = table.get("machine_type");
         let gpu = table.get("gpu");
         Settings {
+            allowed_emails: table.get("allowed_emails").and_then(|v| self.emails(&v)),
             image: image.and_then(|v| self.choice(&v, &Profile::ALL)),
             machine_type: machine_type.and_then(|v| self.machine_type(&v)),
             gpu: gpu.and_then(|v| self.gpu(&v)),
@@ -304,6 +313,14 @@ impl Reader {
         self.text(value, is_email, "a plain e-mail address", mend)
     }
 
+    fn emails(&mut self, value: &Value) -> Option<Vec<String>> {
+        let what = "must be a list of e-mail addresses";
+        let items = self.list(value, what, "Write it as [\"bob@acme.example\"].")?;
+        // Each wrong one is reported, not the first alone.
+        let emails: Vec<_> = items.iter().map(|item| self.email(item)).collect();
+        emails.into_iter().collect()
+    }
+
     fn workspace(
         &mut self,
         name: &str,
@@ -354,11 +371,24 @@ impl Reader {
             return None;
         }
         let (google, access) = place?;
+        let allowed_emails = own.allowed_emails.or(inherited.allowed_emails);
+        let allowed_emails = allowed_emails.unwrap_or_default();
+        if !allowed_emails.is_empty() && access.login != Some(Login::Google) {
+            let of_defaults = defaults.table.as_ref();
+            let of_defaults = of_defaults.and_then(|t| t.get("allowed_emails"));
+            let said = table.get("allowed_emails").or(of_defaults);
+            let span = said.map_or(value.key_span.clone(), |v| v.value.span());
+            let what = "is for login \"google\" alone: a password is the owner's, a tunnel IAM's";
+            let mend = "Remove it, or set access.login = \"google\".";
+            self.refuse(&table.path_of("allowed_emails"), span, what, mend);
+            return None;
+        }
         let public = access.exposure == Exposure::Public;
         let domain = format!("{name}.endpoints.{}.cloud.goog", google.project);
         Some(Workspace {
             name: name.to_owned(),
             owner: owner?,
+            allowed_emails,
             domain: public.then_some(domain),
             image,
             machine_type,
@@ -456,6 +486,15 @@ fn is_zone(text: &str) -> bool {
 fn is_machine_type(text: &str) -> bool {
     let word = |s: &str| !s.is_empty() && s.chars().all(lower_or_digit);
     is_label(text) && text.len() <= 63 && text.contains('-') && text.split('-').all(word)
+}
+
+/// Nothing that a shell or an expression could take for its own.
+fn is_directory(text: &str) -> bool {
+    let of_url = |c: char| c.is_ascii_alphanumeric() || "._~:/-".contains(c);
+    text.len() <= 254
+        && text.strip_prefix("https://").is_some_and(|rest| {
+            rest.starts_with(|c: char| c.is_ascii_alphanumeric()) && rest.chars().all(of_url)
+        })
 }
 
 /// Nothing that a shell, an expression or markup could take for its own, and lower case, as Google stores addresses.
