@@ -20,10 +20,20 @@ struct Cli {
 /// The verbs, each in a file of its own.
 #[derive(Subcommand)]
 enum Verb {
+    /// Say what this machine runs, and how that came
+    Status(verbs::status::Args),
+    /// Say why it does not run what the fleet wants
+    Why,
+    /// Try what the fleet wants now, also if it was refused before
+    Update,
     /// List the generations that this machine can go back to
     History,
     /// Go back to an earlier generation, now and at the next boot
+    ///
+    /// It stays until the fleet wants something new.
     Rollback(verbs::rollback::Args),
+    /// Run the service that keeps this machine on the system which the fleet wants
+    Agent,
 }
 
 fn main() -> ExitCode {
@@ -38,6 +48,10 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<()> {
     match cli.verb {
+        Verb::Status(args) => verbs::status::run(&args),
+        Verb::Why => verbs::why::run(),
+        Verb::Update => verbs::update::run(),
+        Verb::Agent => verbs::agent::run(),
         Verb::History => verbs::history::run(),
         Verb::Rollback(args) => verbs::rollback::run(&args),
     }

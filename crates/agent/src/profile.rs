@@ -77,14 +77,40 @@ impl Profile {
         Ok(generations.into_iter().find(|g| g.current))
     }
 
-    /// Makes it stand on a system: on a new generation, unless it does already.
+    /// Makes it stand on a system: on the latest generation that is it, or else on a new one.
     ///
     /// # Errors
     /// Nix refuses.
     pub fn set(&self, system: &System) -> Result<()> {
+        let generations = self.generations()?;
+        let latest = generations.iter().rev().find(|g| g.system == *system);
         process::read("nix-env", |nix_env| {
             nix_env.arg("--profile").arg(&self.link);
-            nix_env.arg("--set").arg(system.path());
+            match latest {
+                Some(latest) => nix_env.args(["--switch-generation", &latest.number.to_string()]),
+                None => nix_env.arg("--set").arg(system.path()),
+            };
+        })?;
+        Ok(())
+    }
+
+    /// Removes what was made of a system after the generation that it stands on.
+    ///
+    /// # Errors
+    /// Nix refuses.
+    pub fn drop_later(&self, system: &System) -> Result<()> {
+        let generations = self.generations()?;
+        let later = generations.iter().rev().take_while(|g| !g.current);
+        let numbers: Vec<_> = later
+            .filter(|g| g.system == *system)
+            .map(|g| g.number.to_string())
+            .collect();
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        process::read("nix-env", |nix_env| {
+            nix_env.arg("--profile").arg(&self.link);
+            nix_env.arg("--delete-generations").args(numbers);
         })?;
         Ok(())
     }

@@ -1,6 +1,13 @@
 //! `rollback`: back to an earlier generation.
 
-use agent::{Generation, Kind, Profile, Result, switch};
+use agent::{
+    Generation, Kind, Result,
+    host::Host,
+    journal::{Origin, Phase, Refused, Task},
+    machine::World,
+};
+
+use super::drive;
 
 /// Flags of `rollback`.
 #[derive(clap::Args)]
@@ -10,15 +17,40 @@ pub struct Args {
     generation: Option<u64>,
 }
 
-/// Activates it and makes it the one that boots.
+/// Tries it as any other system, and holds it until the fleet wants something new.
 pub fn run(args: &Args) -> Result<()> {
-    let profile = Profile::of_machine();
-    let generations = profile.generations()?;
+    let mut host = Host::new()?;
+    let generations = host.profile().generations()?;
     let to = choose(&generations, args.generation)?;
-    eprintln!("going back to generation {}: {}", to.number, to.system);
-    switch::activate(&to.system)?;
-    profile.set(&to.system)?;
-    switch::install_boot_entry(&to.system)
+    drive::begin(&mut host, |host, journal| {
+        let running = host.running()?;
+        if running == to.system {
+            return Err(Kind::Usage.error(
+                format!("generation {} runs already", to.number),
+                "Choose another of those that `workspace history` lists",
+            ));
+        }
+        eprintln!("going back to generation {}: {}", to.number, to.system);
+        journal.refused = journal.wanted.clone().map(|system| Refused {
+            system,
+            reason: format!("the owner went back to generation {}", to.number),
+            at: host.now(),
+            tried: true,
+            again: None,
+            times: 0,
+        });
+        let (new, origin) = (to.system.clone(), Origin::Owner);
+        journal.task = Some(Task::new(host, running, new, origin, Phase::Fetching)?);
+        Ok(())
+    })?;
+    drive::run(&mut host)?;
+    match host.load()?.refused {
+        Some(refused) if refused.system == to.system => Err(Kind::Failed.error(
+            refused.reason,
+            "Choose another generation; this one was left again",
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn choose(generations: &[Generation], number: Option<u64>) -> Result<&Generation> {
