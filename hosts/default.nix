@@ -39,6 +39,8 @@ let
       modules.tools
       modules.hardening
       modules.monitoring
+      modules.agent
+      cache
       { system.stateVersion = lib.mkDefault "26.05"; }
     ]
     ++ accelerators.${image}
@@ -49,6 +51,15 @@ let
     lib.nixosSystem {
       modules = modules ++ [ { nixpkgs.hostPlatform = "x86_64-linux"; } ];
     };
+
+  # Until there is a key nothing could be accepted from there.
+  cache = lib.optionalAttrs (builtins.pathExists ./cache-key.pub) {
+    workspace.agent = {
+      # As xtask and terraform call it.
+      bucket = "${fleet.google.project}-workspace-cache";
+      publicKeys = [ (lib.trim (builtins.readFile ./cache-key.pub)) ];
+    };
+  };
 
   # What is special to one workspace, if anything is.
   own = name: lib.optional (builtins.pathExists ./${name}/default.nix) ./${name};

@@ -11,6 +11,7 @@
   storage = ./storage;
   own = ./own;
   vm = ./vm;
+  agent = ./agent;
   cuda = ./accelerators/cuda;
   tenstorrent = ./accelerators/tenstorrent.nix;
   tools = ./tools;

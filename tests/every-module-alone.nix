@@ -53,6 +53,7 @@ let
       # By the check `monitoring-settings`.
       services.opentelemetry-collector.validateConfigFile = false;
     };
+    agent = workspace;
   };
   toplevel =
     name: module:

@@ -93,6 +93,16 @@ pub enum Verb {
     /// machines stay stopped.
     Up(UpArgs),
 
+    /// Give running machines their system: build, sign, upload, tell, and wait until they have tried it.
+    ///
+    /// Each machine fetches it, tries it, and keeps it or goes back by itself. Machines that are off are told as well, and
+    /// take it when they start. Ends with a table; fails with status 1 if a machine did not take it.
+    Deploy(DeployArgs),
+
+    /// The bucket that machines fetch systems from.
+    #[command(subcommand)]
+    Cache(CacheVerb),
+
     /// List the workspaces: machine, power, address, image, home disk; and the retired home disks.
     Status,
 
@@ -245,6 +255,83 @@ pub struct NamesArgs {
     pub all: bool,
 }
 
+/// Flags of `deploy`.
+#[derive(Args)]
+pub struct DeployArgs {
+    #[command(flatten)]
+    pub names: NamesArgs,
+
+    /// How many machines at a time, or how many of a hundred: `5`, `10%`.
+    ///
+    /// The next wave begins when the last one has decided. Default: all at once.
+    #[arg(
+        long,
+        value_name = "N|P%",
+        default_value = "100%",
+        hide_default_value = true
+    )]
+    pub wave: Wave,
+
+    /// Begin no further wave when more machines than this have failed.
+    ///
+    /// Default: go on.
+    #[arg(long, value_name = "N")]
+    pub max_failures: Option<usize>,
+
+    /// Minutes that a machine may take to decide. One that is silent is reset, and has as long again.
+    #[arg(long, value_name = "MINUTES", default_value_t = 30)]
+    pub within: u64,
+
+    /// Seconds until the first look at what the machines say; each further one waits twice as long.
+    #[arg(long, value_name = "SECONDS", default_value_t = 90)]
+    pub look: u64,
+}
+
+/// The size of a wave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wave {
+    /// So many machines.
+    Machines(usize),
+    /// So many of a hundred.
+    Percent(usize),
+}
+
+impl Wave {
+    /// Of so many machines; at least one.
+    pub fn size(self, machines: usize) -> usize {
+        match self {
+            Self::Machines(count) => count,
+            Self::Percent(percent) => (machines * percent).div_ceil(100),
+        }
+        .max(1)
+    }
+}
+
+impl std::str::FromStr for Wave {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (number, percent) = match text.strip_suffix('%') {
+            Some(number) => (number, true),
+            None => (text, false),
+        };
+        match number.parse() {
+            Ok(number @ 1..=100) if percent => Ok(Self::Percent(number)),
+            Ok(number @ 1..) if !percent => Ok(Self::Machines(number)),
+            _ => Err("write it as a number of machines, 5, or of a hundred, 10%".to_owned()),
+        }
+    }
+}
+
+/// Verbs of `cache`.
+#[derive(Subcommand)]
+pub enum CacheVerb {
+    /// Print the public key that machines accept systems by, and write it to hosts/cache-key.pub.
+    ///
+    /// Makes the key if there is none. Its secret half is in Secret Manager, for deployers alone.
+    Key,
+}
+
 /// Flags of `password`.
 #[derive(Args)]
 pub struct PasswordArgs {
@@ -367,6 +454,17 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn a_wave_is_a_number_or_a_share_and_never_empty() {
+        let size = |text: &str| text.parse::<Wave>().map(|wave| wave.size(25));
+        assert_eq!(size("5"), Ok(5));
+        assert_eq!(size("10%"), Ok(3));
+        assert_eq!(size("1%"), Ok(1));
+        for bad in ["0", "0%", "101%", "-1", "", "%", "ten"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

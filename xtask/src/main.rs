@@ -1,5 +1,6 @@
 //! Builds, ships and tests the fleet: `cargo xtask --help`.
 
+mod agents;
 mod cli;
 mod cloud;
 mod error;
@@ -10,6 +11,7 @@ mod placement;
 mod process;
 mod project;
 mod stack;
+mod systems;
 mod terraform;
 mod tools;
 mod verbs;
@@ -20,11 +22,11 @@ use anyhow::Result;
 use clap::Parser;
 
 use crate::{
-    cli::{Cli, Verb},
+    cli::{CacheVerb, Cli, Verb},
     error::{Error, Kind, Told},
     verbs::{
-        apply, destroy, docs, doctor, image, images, logs, open, password, plan, power, prune,
-        push, rehearse, ssh, status, test, up, vm,
+        apply, cache, deploy, destroy, docs, doctor, image, images, logs, open, password, plan,
+        power, prune, push, rehearse, ssh, status, test, up, vm,
     },
 };
 
@@ -59,6 +61,8 @@ fn run(cli: &Cli) -> Result<()> {
         Verb::Prune(args) => prune::run(cli, args),
         Verb::Plan(args) => plan::run(cli, args),
         Verb::Apply(args) => apply::run(cli, args),
+        Verb::Deploy(args) => deploy::run(cli, args),
+        Verb::Cache(CacheVerb::Key) => cache::key(cli),
         Verb::Up(args) => up::run(cli, args),
         Verb::Status => status::run(cli),
         Verb::Start(args) => power::run(cli, args, power::Power::Start),

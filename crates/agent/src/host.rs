@@ -79,6 +79,7 @@ impl Host {
         let running = self.running().ok();
         let (state, reason) = report::state(&journal, running.as_ref());
         Ok(Report {
+            wanted: journal.wanted,
             system: running,
             state,
             reason,
@@ -242,7 +243,7 @@ impl World for Host {
 
 /// Gets a closure, and holds it against the garbage collector.
 fn realise(system: &System) -> Result<()> {
-    let mut nix = Command::new("nix-store")
+    let mut nix = process::without_daemon(&mut Command::new("nix-store"))
         .args(["--realise", system.as_str()])
         .args(["--add-root", &format!("{FOLDER}/trial")])
         // A path that was missing a minute ago may be there now.

@@ -23,6 +23,12 @@ pub fn read(program: &str, with: impl FnOnce(&mut Command)) -> Result<String> {
     ))
 }
 
+/// Has Nix use the store itself, as root may: going back must not need the daemon of a system that
+/// is on trial.
+pub fn without_daemon(nix: &mut Command) -> &mut Command {
+    nix.env_remove("NIX_REMOTE")
+}
+
 /// Runs a program to its end, whatever its status.
 ///
 /// # Errors

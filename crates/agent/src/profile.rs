@@ -1,7 +1,7 @@
 //! The system profile: the generations that the machine can boot.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -46,7 +46,11 @@ impl Profile {
         let current = fs::read_link(&self.link).ok();
         let error = |cause| Error::file(folder, &cause);
         let mut generations = Vec::new();
-        for entry in fs::read_dir(folder).map_err(error)? {
+        let entries = match fs::read_dir(folder) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(generations),
+            entries => entries.map_err(error)?,
+        };
+        for entry in entries {
             let entry = entry.map_err(error)?;
             let name = entry.file_name();
             let Some(number) = self.number(Path::new(&name)) else {
@@ -85,7 +89,9 @@ impl Profile {
         let generations = self.generations()?;
         let latest = generations.iter().rev().find(|g| g.system == *system);
         process::read("nix-env", |nix_env| {
-            nix_env.arg("--profile").arg(&self.link);
+            process::without_daemon(nix_env)
+                .arg("--profile")
+                .arg(&self.link);
             match latest {
                 Some(latest) => nix_env.args(["--switch-generation", &latest.number.to_string()]),
                 None => nix_env.arg("--set").arg(system.path()),
@@ -109,7 +115,9 @@ impl Profile {
             return Ok(());
         }
         process::read("nix-env", |nix_env| {
-            nix_env.arg("--profile").arg(&self.link);
+            process::without_daemon(nix_env)
+                .arg("--profile")
+                .arg(&self.link);
             nix_env.arg("--delete-generations").args(numbers);
         })?;
         Ok(())
@@ -153,7 +161,9 @@ mod tests {
     #[test]
     fn a_machine_without_the_profile_has_no_current_generation() {
         let folder = tempfile::tempdir().unwrap();
-        let profile = Profile::at(folder.path().join("system"));
-        assert_eq!(profile.current().unwrap(), None);
+        for link in ["system", "none/system"] {
+            let profile = Profile::at(folder.path().join(link));
+            assert_eq!(profile.current().unwrap(), None);
+        }
     }
 }

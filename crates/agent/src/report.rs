@@ -17,6 +17,8 @@ const NAMESPACE: &str = "workspace";
 /// How the machine stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
+    /// What the fleet wants, as far as the machine knows.
+    pub wanted: Option<System>,
     /// What runs.
     pub system: Option<System>,
     /// How that came.
@@ -111,21 +113,20 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Writes what has changed; the state last, so that who waits for it finds the rest.
+    /// Writes what has changed; the wish last, so that nothing is said of it that is of an older one.
     ///
     /// # Errors
     /// The metadata server refuses or does not answer; what was not written is, next time.
     pub fn write(&mut self, metadata: &Metadata, report: &Report) -> Result<(), String> {
-        let system = report.system.as_ref().map_or("", System::as_str);
+        let path = |system: &Option<System>| system.as_ref().map_or("", System::as_str).to_owned();
+        let generation = report.generation.map(|generation| generation.to_string());
         let values = [
-            ("system", system.to_owned()),
-            (
-                "generation",
-                report.generation.map_or(String::new(), |g| g.to_string()),
-            ),
+            ("system", path(&report.system)),
+            ("generation", generation.unwrap_or_default()),
             ("boot", report.boot.to_string()),
             ("reason", plain(&report.reason)),
             ("state", report.state.word().to_owned()),
+            ("wanted", path(&report.wanted)),
         ];
         for (key, value) in values {
             if self.written.contains(&(key, value.clone())) {

@@ -1,7 +1,10 @@
 //! Activating a system, in a transient unit of its own: the switch may restart the agent, the
 //! terminal that asked for it or the network, and must go on all the same.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{Kind, Result, System, process};
 
@@ -10,6 +13,12 @@ pub const UNIT: &str = "workspace-switch.service";
 
 /// Longest that an activation may take before systemd ends it.
 const LIMIT: &str = "20min";
+
+/// Between two looks at the unit.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How long systemd may give no answer: a switch makes it execute itself anew.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// Activates a system without making it the one that boots.
 ///
@@ -20,17 +29,27 @@ const LIMIT: &str = "20min";
 pub fn activate(system: &System) -> Result<()> {
     let mut unit = Unit::look()?;
     while unit.runs() && unit.description != description(system) {
-        thread::sleep(Duration::from_secs(1));
+        thread::sleep(PAUSE);
         unit = Unit::look()?;
     }
-    if unit.description != description(system) || unit.is_gone() {
+    if unit.description != description(system) || !(unit.runs() || unit.has_ended()) {
         forget()?;
         start(system)?;
-        unit = Unit::look()?;
     }
-    while unit.runs() {
-        thread::sleep(Duration::from_millis(500));
+    let begun = Instant::now();
+    loop {
         unit = Unit::look()?;
+        if unit.has_ended() {
+            break;
+        }
+        // It is there a moment after it was asked for.
+        if !unit.runs() && begun.elapsed() > SILENCE {
+            return Err(Kind::Failed.error(
+                "the switch vanished",
+                format!("Look at the log: journalctl --unit {UNIT}"),
+            ));
+        }
+        thread::sleep(PAUSE);
     }
     let result = unit.result();
     forget()?;
@@ -89,11 +108,20 @@ struct Unit {
 
 impl Unit {
     fn look() -> Result<Self> {
-        let text = process::read("systemctl", |systemctl| {
-            systemctl.args(["show", UNIT]);
-            systemctl.arg("--property=Description,ActiveState,Result,ExecMainStatus");
-        })?;
-        Ok(Self::parse(&text))
+        let since = Instant::now();
+        loop {
+            let text = process::read("systemctl", |systemctl| {
+                systemctl.args(["show", UNIT]);
+                systemctl.arg("--property=Description,ActiveState,Result,ExecMainStatus");
+            });
+            match text {
+                Ok(text) => return Ok(Self::parse(&text)),
+                Err(error) if error.kind != Kind::Failed || since.elapsed() > SILENCE => {
+                    return Err(error);
+                }
+                Err(_) => thread::sleep(PAUSE),
+            }
+        }
     }
 
     fn parse(text: &str) -> Self {
@@ -118,8 +146,8 @@ impl Unit {
         )
     }
 
-    fn is_gone(&self) -> bool {
-        self.active == "inactive"
+    fn has_ended(&self) -> bool {
+        matches!(self.active.as_str(), "active" | "failed")
     }
 
     fn result(&self) -> Result<()> {

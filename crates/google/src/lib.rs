@@ -4,18 +4,21 @@
 //! Every call may safely be made twice, by precondition, by request id or by its nature, so that a
 //! lost answer is asked for again and a killed process run again.
 
+mod cache;
 mod compute;
 mod credentials;
 mod endpoint;
 mod error;
 mod http;
 mod machines;
+mod metadata;
 mod project;
 mod reach;
 mod secrets;
 mod storage;
 mod upload;
 
+pub use cache::Pushed;
 pub use compute::{Deprecated, Image, Listed, NewImage};
 pub use endpoint::{Endpoints, Service};
 pub use error::{Error, Kind, Result};

@@ -17,7 +17,7 @@ use std::{
 
 const SERVICE: Service = Service::Compute;
 
-/// Calls under way at once that start or stop a machine: even at a second each they stay below Compute
+/// Calls under way at once that change a machine or ask for it: even at a second each they stay below Compute
 /// Engine's quota of 1,500 a minute.
 const AT_ONCE: usize = 16;
 
@@ -123,10 +123,12 @@ pub enum Power {
     Start,
     /// Shut it down.
     Stop,
+    /// Let it boot anew at once, as the button on the front of a machine would.
+    Reset,
 }
 
 impl Place {
-    fn path(&self, project: &str, collection: &str) -> String {
+    pub(crate) fn path(&self, project: &str, collection: &str) -> String {
         format!(
             "projects/{}/zones/{}/{collection}/{}",
             encode(project),
@@ -196,7 +198,7 @@ impl Client {
         Ok(all)
     }
 
-    /// Starts or stops machines, all at once, and waits until it is done. All are tried, even if one fails.
+    /// Starts, stops or resets machines, all at once, and waits until it is done. All are tried, even if one fails.
     ///
     /// # Errors
     /// As any call and when an operation fails, for example because a zone has no machine of this type left; of
@@ -257,6 +259,7 @@ impl Client {
         let verb = match power {
             Power::Start => "start",
             Power::Stop => "stop",
+            Power::Reset => "reset",
         };
         let path = format!("{}/{verb}", at.path(project, "instances"));
         let call = Call::new(SERVICE, "POST", self.endpoints.url(SERVICE, &path))
@@ -301,6 +304,30 @@ impl Client {
         let output: Output = self.call(&call)?.into(SERVICE, &doing)?;
         Ok((output.contents, output.next.cast_signed()))
     }
+}
+
+/// Does it with each of several things, some at once; the results in their order.
+pub(crate) fn each<T: Sync, R: Send>(things: &[T], act: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::with_capacity(things.len()));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE.min(things.len()) {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(thing) = things.get(index) else {
+                        return;
+                    };
+                    let result = act(thing);
+                    let mut results = results.lock().expect("no panic while held");
+                    results.push((index, result));
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().expect("no panic while held");
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 /// The last part of a URL.

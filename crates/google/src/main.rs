@@ -40,6 +40,9 @@ enum On {
     /// Images of Compute Engine
     #[command(subcommand)]
     Images(Images),
+    /// Nix's binary cache in a bucket
+    #[command(subcommand)]
+    Cache(Cache),
     /// Machines of Compute Engine
     #[command(subcommand)]
     Instances(Instances),
@@ -154,6 +157,19 @@ enum Objects {
 }
 
 #[derive(Subcommand)]
+enum Cache {
+    /// Uploads the store paths of a folder that the bucket lacks, and prints `{"paths": …, "bytes": …}`
+    ///
+    /// The folder is what `nix copy --to file://FOLDER` makes.
+    Push {
+        /// The folder
+        folder: PathBuf,
+        /// The bucket's name
+        bucket: String,
+    },
+}
+
+#[derive(Subcommand)]
 enum Images {
     /// Prints an image, `null` when there is none
     Get {
@@ -253,6 +269,36 @@ enum Instances {
         #[arg(required = true)]
         at: Vec<Place>,
     },
+    /// Resets machines, several at once, and waits until it is done
+    Reset {
+        #[command(flatten)]
+        of: Project,
+        /// ZONE/NAME, one or more
+        #[arg(required = true)]
+        at: Vec<Place>,
+    },
+    /// Sets a key of machines' metadata, several at once; prints whether each had another value, or why it failed
+    SetMetadata {
+        #[command(flatten)]
+        of: Project,
+        /// The key
+        #[arg(long)]
+        key: String,
+        /// ZONE/NAME=VALUE, one or more
+        #[arg(required = true, value_name = "ZONE/NAME=VALUE", value_parser = place_value)]
+        at: Vec<(Place, String)>,
+    },
+    /// Prints the guest attributes of machines, several at once, or why they cannot be read
+    GuestAttributes {
+        #[command(flatten)]
+        of: Project,
+        /// Of this namespace
+        #[arg(long, default_value = "workspace")]
+        namespace: String,
+        /// ZONE/NAME, one or more
+        #[arg(required = true)]
+        at: Vec<Place>,
+    },
     /// Prints what a machine wrote to its serial port, and where to go on from, as `{"contents": …, "next": …}`
     Serial {
         #[command(flatten)]
@@ -284,6 +330,13 @@ enum Disks {
 
 #[derive(Subcommand)]
 enum Secrets {
+    /// Makes a secret that holds nothing, unless there is one of this name
+    Make {
+        #[command(flatten)]
+        of: Project,
+        /// Its name
+        name: String,
+    },
     /// Prints what a secret holds, as `{"text": …}`; `null` when it holds nothing yet
     Access {
         #[command(flatten)]
@@ -345,6 +398,7 @@ fn run(cli: Cli) -> Result<()> {
         }
         On::Objects(verb) => objects(&cloud, verb)?,
         On::Images(verb) => images(&cloud, verb)?,
+        On::Cache(Cache::Push { folder, bucket }) => print(&cloud.push_cache(&folder, &bucket)?),
         On::Instances(verb) => instances(&cloud, verb)?,
         On::Disks(Disks::List { of }) => print(&cloud.list_disks(&of.project)?),
         On::Disks(Disks::Delete { of, at }) => {
@@ -370,6 +424,13 @@ fn instances(cloud: &Client, verb: Instances) -> Result<()> {
         Instances::List { of } => print(&cloud.list_instances(&of.project)?),
         Instances::Start { of, at } => cloud.power(&of.project, &at, Power::Start)?,
         Instances::Stop { of, at } => cloud.power(&of.project, &at, Power::Stop)?,
+        Instances::Reset { of, at } => cloud.power(&of.project, &at, Power::Reset)?,
+        Instances::SetMetadata { of, key, at } => {
+            print(&cloud.set_metadata_of(&of.project, &key, &at));
+        }
+        Instances::GuestAttributes { of, namespace, at } => {
+            print(&cloud.guest_attributes_of(&of.project, &namespace, &at));
+        }
         Instances::Serial { of, at, start } => {
             let (contents, next) = cloud.serial_output(&of.project, &at, start)?;
             print(&json!({"contents": contents, "next": next}));
@@ -390,6 +451,7 @@ fn secrets(cloud: &Client, verb: Secrets) -> Result<()> {
             })?;
             print(&text.map(|text| json!({"text": text})));
         }
+        Secrets::Make { of, name } => cloud.make_secret(&of.project, &name)?,
         Secrets::Ensure { of, name } => {
             let made = cloud.ensure_secret(&of.project, &name, &standard_input()?)?;
             print(&json!({"made": made}));
@@ -496,6 +558,11 @@ fn images(cloud: &Client, verb: Images) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn place_value(text: &str) -> std::result::Result<(Place, String), String> {
+    let (place, value) = key_value(text)?;
+    Ok((place.parse()?, value))
 }
 
 fn key_value(text: &str) -> std::result::Result<(String, String), String> {

@@ -46,6 +46,23 @@ impl Client {
         Ok(Some(data))
     }
 
+    /// Makes a secret that holds nothing, unless there is one of this name.
+    ///
+    /// # Errors
+    /// As any call.
+    pub fn make_secret(&self, project: &str, name: &str) -> Result<()> {
+        let path = format!("projects/{}/secrets", encode(project));
+        let call = Call::new(SERVICE, "POST", self.endpoints.url(SERVICE, &path))
+            .query("secretId", name)
+            .json(&json!({"replication": {"automatic": {}}}));
+        let reply = self.call(&call)?;
+        if reply.status == 409 {
+            return Ok(());
+        }
+        let _: serde_json::Value = reply.into(SERVICE, &format!("Secret {name}"))?;
+        Ok(())
+    }
+
     /// Gives a secret its first version; whether it had none.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! One verb a file.
 
 pub mod apply;
+pub mod cache;
+pub mod deploy;
 pub mod destroy;
 pub mod docs;
 pub mod doctor;

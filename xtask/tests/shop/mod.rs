@@ -234,12 +234,22 @@ impl Shop {
         self.http(method, &format!("{zone}/{path}"), body)
     }
 
+    /// Writes a guest attribute, as the agent of a machine in the zone would.
+    pub fn says(&self, machine: &str, key: &str, value: &str) {
+        let machine = format!("/_sim/instances/{PROJECT}/europe-west4-a/{machine}");
+        let path = format!("{machine}/guest-attributes/workspace/{key}");
+        self.send("PUT", &path, value);
+    }
+
     fn http(&self, method: &str, path: &str, body: &Value) -> Value {
-        let body = if body.is_null() {
-            String::new()
+        if body.is_null() {
+            self.send(method, path, "")
         } else {
-            body.to_string()
-        };
+            self.send(method, path, &body.to_string())
+        }
+    }
+
+    fn send(&self, method: &str, path: &str, body: &str) -> Value {
         let host = self.sim.url().replace("http://", "");
         let mut stream = TcpStream::connect(&host).unwrap();
         write!(

@@ -3,7 +3,6 @@
 use agent::{
     Result,
     host::Host,
-    machine::World,
     report::{Report, State},
 };
 use serde_json::json;
@@ -20,14 +19,17 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let host = Host::new()?;
     let report = host.report()?;
-    let wanted = host.load()?.wanted;
     if args.json {
-        println!("{}", json!({ "wanted": wanted, "report": report }));
+        println!("{}", json!(report));
         return Ok(());
     }
     let system = report.system.as_ref().map_or("unknown", |s| s.as_str());
     println!("runs        {system}");
-    if let Some(wanted) = wanted.filter(|wanted| Some(wanted) != report.system.as_ref()) {
+    if let Some(wanted) = report
+        .wanted
+        .as_ref()
+        .filter(|_| report.wanted != report.system)
+    {
         println!("wanted      {wanted}");
     }
     if let Some(generation) = report.generation {

@@ -1,0 +1,85 @@
+"""The metadata server and Cloud Storage, as far as a workspace's agent asks them.
+
+usage: cloud.py FOLDER
+
+FOLDER/system       what the metadata key workspace-system holds
+FOLDER/bucket/      the objects of the bucket `cache`, for those who have the machine's token
+FOLDER/attributes/  the guest attributes that the machine wrote
+FOLDER/requests     what the bucket was asked for, with the status of the answer
+"""
+
+import hashlib
+import http.server
+import json
+import pathlib
+import sys
+import time
+import urllib.parse
+
+FOLDER = pathlib.Path(sys.argv[1])
+TOKEN = "poison-token"
+METADATA = "/computeMetadata/v1/instance"
+OBJECTS = "/storage/v1/b/cache/o/"
+
+
+def attributes() -> tuple[str, bytes]:
+    system = FOLDER / "system"
+    found = {"workspace-system": system.read_text().strip()} if system.exists() else {}
+    text = json.dumps(found).encode()
+    return hashlib.sha256(text).hexdigest()[:16], text
+
+
+class Cloud(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, status: int, body: bytes, etag: str = "0") -> None:
+        self.send_response(status)
+        self.send_header("Metadata-Flavor", "Google")
+        self.send_header("ETag", etag)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        url = urllib.parse.urlsplit(self.path)
+        if url.path.startswith(OBJECTS):
+            self.object(urllib.parse.unquote(url.path.removeprefix(OBJECTS)))
+        elif self.headers["Metadata-Flavor"] != "Google":
+            self.answer(403, b"")
+        elif url.path == f"{METADATA}/id":
+            self.answer(200, b"1")
+        elif url.path == f"{METADATA}/service-accounts/default/token":
+            token = {"access_token": TOKEN, "expires_in": 3599}
+            self.answer(200, json.dumps(token).encode())
+        elif url.path == f"{METADATA}/attributes/":
+            query = urllib.parse.parse_qs(url.query)
+            end = time.monotonic() + int(query.get("timeout_sec", ["0"])[0])
+            etag, text = attributes()
+            while query.get("last_etag") == [etag] and time.monotonic() < end:
+                time.sleep(0.2)
+                etag, text = attributes()
+            self.answer(200, text, etag)
+        else:
+            self.answer(404, b"")
+
+    def object(self, name: str) -> None:
+        file = FOLDER / "bucket" / name
+        if self.headers["Authorization"] != f"Bearer {TOKEN}":
+            status, body = 401, b"Anonymous caller"
+        elif file.is_file():
+            status, body = 200, file.read_bytes()
+        else:
+            status, body = 404, b"No such object"
+        with (FOLDER / "requests").open("a") as log:
+            log.write(f"{status} {name}\n")
+        self.answer(status, body)
+
+    def do_PUT(self) -> None:
+        value = self.rfile.read(int(self.headers["Content-Length"]))
+        key = self.path.removeprefix(f"{METADATA}/guest-attributes/workspace/")
+        (FOLDER / "attributes" / key).write_bytes(value)
+        self.answer(200, b"")
+
+
+(FOLDER / "attributes").mkdir(parents=True, exist_ok=True)
+http.server.ThreadingHTTPServer(("", 80), Cloud).serve_forever()

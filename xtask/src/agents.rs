@@ -1,0 +1,154 @@
+//! What the machines' agents are told and what they say, through metadata keys and guest attributes.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    argv,
+    cloud::{Cloud, Machine},
+    process::Argv,
+};
+
+/// The metadata key that names the system which a machine is to run.
+pub const KEY: &str = "workspace-system";
+
+/// Longest text of a machine's that is printed, in characters.
+const LONGEST: usize = 200;
+
+/// What an agent says of its machine. Any process on the machine can say it instead.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Report {
+    /// What runs.
+    pub system: String,
+    /// What it knows to be wanted.
+    pub wanted: String,
+    /// current, fetching, testing, reboot-pending, reverted, failed and others.
+    pub state: String,
+    /// Why, of a state that needs a reason.
+    pub reason: String,
+}
+
+impl Report {
+    /// What is said of this wish, once it has been decided; `Ok` if the machine runs it or will at its next restart.
+    pub fn verdict(&self, wanted: &str) -> Option<std::result::Result<&'static str, String>> {
+        if self.wanted != wanted {
+            return None;
+        }
+        match self.state.as_str() {
+            "current" if self.system == wanted => Some(Ok("current")),
+            "reboot-pending" => Some(Ok("waits for a restart")),
+            "reverted" | "failed" => Some(Err(format!("{}: {}", self.state, self.reason))),
+            _ => None,
+        }
+    }
+}
+
+/// Text of a machine's as it may be printed: one short line without what a terminal would act upon.
+fn plain(text: &str) -> String {
+    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    clean.take(LONGEST).collect()
+}
+
+/// Asks what the agents of machines say.
+pub fn reports_command(cloud: &Cloud, places: &[String]) -> Argv {
+    let mut words = argv!["instances", "guest-attributes", "--project", &cloud.project];
+    words.extend(places.iter().map(Into::into));
+    words
+}
+
+/// Tells machines what to run: `ZONE/NAME=SYSTEM`.
+pub fn want_command(cloud: &Cloud, wishes: &[String]) -> Argv {
+    let mut words = argv![
+        "instances",
+        "set-metadata",
+        "--project",
+        &cloud.project,
+        "--key",
+        KEY,
+    ];
+    words.extend(wishes.iter().map(Into::into));
+    words
+}
+
+/// What the agents of these machines say; machines that say nothing are left out.
+///
+/// # Errors
+/// As [`crate::process::ask`].
+pub fn reports(cloud: &Cloud, machines: &[&Machine]) -> Result<BTreeMap<String, Report>> {
+    #[derive(Deserialize)]
+    struct Answer {
+        name: String,
+        attributes: Option<BTreeMap<String, String>>,
+    }
+    if machines.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let places: Vec<_> = machines.iter().map(|machine| machine.place()).collect();
+    let answers: Vec<Answer> = cloud.ask(reports_command(cloud, &places))?;
+    let said = answers.into_iter().filter_map(|answer| {
+        let attributes = answer.attributes?;
+        let text = |key: &str| plain(attributes.get(key).map_or("", String::as_str));
+        let report = Report {
+            system: text("system"),
+            wanted: text("wanted"),
+            state: text("state"),
+            reason: text("reason"),
+        };
+        (!report.state.is_empty()).then_some((answer.name, report))
+    });
+    Ok(said.collect())
+}
+
+/// Tells machines what to run; those that could not be told, and why.
+///
+/// # Errors
+/// As [`crate::process::ask`].
+pub fn want(cloud: &Cloud, wishes: &[(&Machine, &str)]) -> Result<BTreeMap<String, String>> {
+    #[derive(Deserialize)]
+    struct Answer {
+        name: String,
+        error: Option<String>,
+    }
+    let wishes: Vec<_> = wishes
+        .iter()
+        .map(|(machine, system)| format!("{}={system}", machine.place()))
+        .collect();
+    let answers: Vec<Answer> = cloud.ask(want_command(cloud, &wishes))?;
+    let failed = answers.into_iter();
+    Ok(failed.filter_map(|a| Some((a.name, a.error?))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_said_of_this_wish_is_a_verdict() {
+        let report = |wanted: &str, system: &str, state: &str| Report {
+            system: system.into(),
+            wanted: wanted.into(),
+            state: state.into(),
+            reason: "why".into(),
+        };
+        assert_eq!(
+            report("new", "new", "current").verdict("new"),
+            Some(Ok("current"))
+        );
+        assert_eq!(report("old", "old", "current").verdict("new"), None);
+        assert_eq!(report("old", "older", "reverted").verdict("new"), None);
+        assert_eq!(report("new", "old", "testing").verdict("new"), None);
+        let reverted = report("new", "old", "reverted").verdict("new");
+        assert_eq!(reverted, Some(Err("reverted: why".into())));
+        // It says that it is current, and of what it says it runs it is not.
+        assert_eq!(report("new", "old", "current").verdict("new"), None);
+    }
+
+    #[test]
+    fn what_a_machine_says_cannot_act_upon_a_terminal() {
+        assert_eq!(plain("a\u{1b}]0;x\u{7}\nb"), "a ]0;x  b");
+        assert_eq!(plain(&"x".repeat(999)).len(), LONGEST);
+    }
+}
