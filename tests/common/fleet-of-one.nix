@@ -23,8 +23,14 @@ in
   containers.google =
     { pkgs, ... }:
     {
-      networking.firewall.allowedTCPPorts = [ 80 ];
-      environment.systemPackages = [ pkgs.curl ];
+      networking.firewall.allowedTCPPorts = [
+        80
+        8080
+      ];
+      environment.systemPackages = [
+        pkgs.curl
+        pkgs.python3
+      ];
       nix.settings.experimental-features = [ "nix-command" ];
       systemd.services.cloud = {
         wantedBy = [ "multi-user.target" ];
@@ -38,7 +44,6 @@ in
       config,
       extendModules,
       lib,
-      options,
       pkgs,
       ...
     }:
@@ -64,7 +69,7 @@ in
       system.switch.enable = true;
       systemd.services.workspace-agent = {
         environment = {
-          GCE_METADATA_HOST = "google";
+          GCE_METADATA_HOST = "192.168.1.1";
           GOOGLE_STORAGE_CUSTOM_ENDPOINT = "http://google/storage/v1/";
         };
         # This is no machine of Google's.

@@ -104,7 +104,7 @@ pub enum Verb {
     Cache(CacheVerb),
 
     /// List the workspaces: machine, power, address, image, home disk; and the retired home disks.
-    Status,
+    Status(StatusArgs),
 
     /// Start machines that are stopped, and wait until they run.
     Start(NamesArgs),
@@ -253,6 +253,16 @@ pub struct NamesArgs {
     /// All of them.
     #[arg(long, conflicts_with = "names")]
     pub all: bool,
+}
+
+/// Flags of `status`.
+#[derive(Args)]
+pub struct StatusArgs {
+    /// Also what each machine's agent says of its system, at one call a machine that is on.
+    ///
+    /// Any process on a machine can say it: it is advice.
+    #[arg(long)]
+    pub systems: bool,
 }
 
 /// Flags of `deploy`.

@@ -64,7 +64,7 @@ fn run(cli: &Cli) -> Result<()> {
         Verb::Deploy(args) => deploy::run(cli, args),
         Verb::Cache(CacheVerb::Key) => cache::key(cli),
         Verb::Up(args) => up::run(cli, args),
-        Verb::Status => status::run(cli),
+        Verb::Status(args) => status::run(cli, args),
         Verb::Start(args) => power::run(cli, args, power::Power::Start),
         Verb::Stop(args) => power::run(cli, args, power::Power::Stop),
         Verb::Password(args) => password::run(cli, args),

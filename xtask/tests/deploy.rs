@@ -233,6 +233,11 @@ fn a_machine_that_went_back_is_named_with_its_reason() {
     assert_eq!(machines[0]["result"], "current");
     assert_eq!(machines[1]["name"], "bob");
     let note = machines[1]["note"].as_str().unwrap();
+    let status = stdout(&shop.xtask(&["status", "--systems"]));
+    assert!(
+        status.contains("bob    00000000  reverted  unit"),
+        "{status}"
+    );
     assert!(
         note.contains("nginx.service") && !note.contains('\u{1b}'),
         "{note:?}"
@@ -263,6 +268,9 @@ fn a_silent_machine_is_reset_once_and_one_that_is_off_is_told() {
     let shop = shop(&Store::new(0));
     assert_ok(&shop.xtask(&["cache", "key"]));
     assert_ok(&shop.xtask(&["stop", "bob"]));
+    let status = stdout(&shop.xtask(&["status", "--systems"]));
+    assert!(status.contains("alice  -       silent"), "{status}");
+    assert!(status.contains("bob    -       stopped"), "{status}");
     shop.sim.clear_log();
     let done = shop.xtask(&["deploy", "--all", "--look", "1", "--within", "0"]);
     assert_eq!(done.status.code(), Some(1));

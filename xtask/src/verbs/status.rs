@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::{
-    cli::Cli,
+    agents::{self, Report},
+    cli::{Cli, StatusArgs},
     cloud::{Disk, Machine},
     fleet::Fleet,
     output,
@@ -28,6 +29,8 @@ struct Row {
     url: Option<String>,
     image: Option<String>,
     home: Option<Home>,
+    /// What its agent says, where it was asked.
+    system: Option<Report>,
     /// Whether fleet.toml has it.
     in_fleet: bool,
 }
@@ -42,7 +45,7 @@ struct Home {
 }
 
 /// Asks for the machines and the disks of all zones, in two calls a 500 of them, and prints the table.
-pub fn run(cli: &Cli) -> Result<()> {
+pub fn run(cli: &Cli, args: &StatusArgs) -> Result<()> {
     let stack = Stack::read(cli)?;
     if cli.dry_run {
         let calls = [stack.cloud.machines_command(), stack.cloud.disks_command()];
@@ -50,7 +53,14 @@ pub fn run(cli: &Cli) -> Result<()> {
         return Ok(());
     }
     let (machines, disks) = (stack.cloud.machines()?, stack.cloud.disks()?);
-    let rows = rows(&stack.fleet, &machines, &disks);
+    let mut rows = rows(&stack.fleet, &machines, &disks);
+    if args.systems {
+        let on: Vec<_> = machines.iter().filter(|machine| machine.is_on()).collect();
+        let mut reports = agents::reports(&stack.cloud, &on)?;
+        for row in &mut rows {
+            row.system = reports.remove(&row.name);
+        }
+    }
     let retired: Vec<_> = disks
         .iter()
         .filter(|disk| is_retired(&stack.fleet, disk))
@@ -64,6 +74,9 @@ pub fn run(cli: &Cli) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&result)?);
     } else {
         print!("{}", text(&rows, &retired));
+        if args.systems {
+            print!("\n{}", systems(&rows));
+        }
     }
     Ok(())
 }
@@ -120,6 +133,7 @@ fn rows(fleet: &Fleet, machines: &[Machine], disks: &[Disk]) -> Vec<Row> {
                 .and_then(|workspace| Some(format!("https://{}", workspace.domain.as_ref()?))),
             image: image.map(str::to_owned),
             home: home_disk.map(|disk| home(disk)),
+            system: None,
             in_fleet: workspace.is_some(),
         }
     };
@@ -142,6 +156,31 @@ pub fn power(status: Option<&str>) -> String {
         Some("TERMINATED") => "stopped".to_owned(),
         Some(status) => status.to_lowercase(),
     }
+}
+
+/// What the agents say.
+fn systems(rows: &[Row]) -> String {
+    let mut lines = vec![["NAME", "SYSTEM", "STATE", "REASON"].map(String::from)];
+    lines.extend(rows.iter().map(|row| match &row.system {
+        Some(report) => {
+            let hash = report.system.trim_start_matches("/nix/store/");
+            let hash = hash.get(..8).unwrap_or("-").to_owned();
+            [
+                row.name.clone(),
+                hash,
+                report.state.clone(),
+                report.reason.clone(),
+            ]
+        }
+        None => {
+            let state = match row.power.as_deref() {
+                Some("RUNNING") => "silent".to_owned(),
+                power_of => power(power_of),
+            };
+            [row.name.clone(), "-".to_owned(), state, String::new()]
+        }
+    }));
+    output::table(&lines)
 }
 
 fn text(rows: &[Row], retired: &[&Disk]) -> String {
