@@ -32,7 +32,7 @@ import ../common/fleet-of-one.nix {
         assert SYSTEMS["bad"] not in workspace.succeed("workspace history")
 
     with subtest("it is not tried again by itself, also after a restart of the agent"):
-        switches = "journalctl --unit workspace-switch --output cat | grep --count 'switching to system configuration'"
+        switches = "journalctl --unit workspace-switch --output cat | grep --count '^switching to system configuration'"
         before = workspace.succeed(switches)
         workspace.succeed("systemctl restart workspace-agent")
         workspace.wait_until_succeeds("journalctl --unit workspace-agent --output cat | grep --count 'is the binary cache' | grep 2")

@@ -30,7 +30,7 @@ import ../common/fleet-of-one.nix {
         wait_for_state("current")
         assert running() == booting() == SYSTEMS["restarting"]
         assert "OTHER=yes" in workspace.succeed("systemctl show --property=Environment workspace-agent")
-        switches = workspace.succeed("journalctl --unit workspace-switch --output cat | grep --count 'switching to system configuration'")
+        switches = workspace.succeed("journalctl --unit workspace-switch --output cat | grep --count '^switching to system configuration'")
         assert switches.strip() == "1", switches
         assert workspace.succeed("systemctl --failed --no-legend") == ""
   '';

@@ -49,16 +49,16 @@ fn shop(store: &Store) -> Shop {
         });
         shop.change("POST", "instances", &machine);
     }
-    let systems: Vec<_> = ["alice", "bob"]
-        .map(|name| {
-            let (out, drv) = (system(name), format!("{}.drv", system(name)));
-            format!("\"{name}\":{{\"drvPath\":\"{drv}\",\"outPath\":\"{out}\"}}")
-        })
-        .into();
+    let evaluate = ["alice", "bob"].map(|name| {
+        let (out, drv) = (system(name), format!("{}.drv", system(name)));
+        format!(
+            "case \"$*\" in *'\"{name}\"'*) printf '%s' \"$comma\" '\"{name}\":{{\"drvPath\":\"{drv}\",\"outPath\":\"{out}\"}}'; comma=, ;; esac;"
+        )
+    });
     // Of a closure it makes one file a path, as Nix does, of those that are not there.
     let script = format!(
         r#"case "$1 $2" in
-        "eval "*) echo '{{{}}}' ;;
+        "eval "*) printf '{{'; {} printf '}}' ;;
         "path-info "*) for path in "$@"; do case $path in /nix/store/*) echo $path ;; esac; done; echo {} ;;
         "key "*) case "$*" in
             *generate-secret*) printf {SECRET} ;;
@@ -83,7 +83,7 @@ fn shop(store: &Store) -> Shop {
                 esac
             done ;;
         esac"#,
-        systems.join(","),
+        evaluate.concat(),
         common(),
         shop.world.path("signatures").display(),
         common(),

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     argv,
-    cli::{Cli, UpArgs},
+    cli::{Cli, StatusArgs, UpArgs},
     cloud::Cloud,
     error::Kind,
     fleet::Login,
@@ -44,7 +44,7 @@ pub fn run(cli: &Cli, args: &UpArgs) -> Result<()> {
     secrets(&stack, &workspaces)?;
     wait(&stack, &workspaces)?;
     if cli.json {
-        status::run(cli)?;
+        status::run(cli, &StatusArgs { systems: false })?;
     }
     report(&stack, &workspaces);
     Ok(())
