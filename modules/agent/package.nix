@@ -1,38 +1,25 @@
-# The command `workspace`, alone: of the repository's crates a machine needs this one.
+# The command `workspace`, of its own crate alone: a change elsewhere in the repository is no new
+# system for the machines.
 {
   lib,
   rustPlatform,
 }:
 let
   inherit (lib) fileset;
-  # Cargo wants to see the other members of the workspace, and no more of them than this: a change
-  # to the rest of them is no new system.
-  outline = fileset.fileFilter (
-    file:
-    builtins.elem file.name [
-      "Cargo.toml"
-      "lib.rs"
-      "main.rs"
-    ]
-  );
+  crate = ../../crates/agent;
 in
 rustPlatform.buildRustPackage {
   pname = "workspace";
-  version = (lib.importTOML ../../Cargo.toml).workspace.package.version;
+  version = (lib.importTOML (crate + "/Cargo.toml")).package.version;
   src = fileset.toSource {
-    root = ../..;
+    root = crate;
     fileset = fileset.unions [
-      ../../Cargo.toml
-      ../../Cargo.lock
-      (outline ../../xtask)
-      (outline ../../crates)
-      ../../crates/agent/src
-      ../../crates/google/benches
-      ../../crates/imagepack/benches
+      (crate + "/Cargo.toml")
+      (crate + "/Cargo.lock")
+      (crate + "/src")
     ];
   };
-  cargoLock.lockFile = ../../Cargo.lock;
-  cargoBuildFlags = [ "--package=agent" ];
+  cargoLock.lockFile = crate + "/Cargo.lock";
   # The tests run in the flake's check `rust`.
   doCheck = false;
   meta = {
