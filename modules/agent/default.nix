@@ -19,7 +19,7 @@ let
   # What a browser would see first.
   page =
     if owner != null && exposure == "public" then
-      "https://${domain}/oauth2/sign_in"
+      "https://${toString domain}/oauth2/sign_in"
     else
       "http://localhost/";
 
