@@ -12,6 +12,7 @@ let
     jupyterlab = "the owner's shell: all that the owner may do, and sudo";
     openvscode-server = "the owner's shell: all that the owner may do, and sudo";
     nginx-config-reload = "asks systemd to reload nginx, and ends";
+    workspace-agent = "has Nix fetch, the boot menu written and systemd switch systems";
     workspace-bucket-acme-datasets = "mounts for all to see";
     workspace-disk = "mounts for all to see";
     workspace-disk-format = "makes a file system before anything is mounted";
