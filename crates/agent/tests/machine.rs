@@ -27,6 +27,8 @@ struct Nature {
     activates: bool,
     healthy: bool,
     boots: bool,
+    /// Whether the boot menu has room for it.
+    fits: bool,
     kernel: u8,
 }
 
@@ -35,6 +37,7 @@ const GOOD: Nature = Nature {
     activates: true,
     healthy: true,
     boots: true,
+    fits: true,
     kernel: 0,
 };
 
@@ -227,6 +230,9 @@ impl World for Fake {
         self.tick();
         self.profile = number(system);
         self.tick();
+        if !self.natures[self.profile].fits {
+            return Err(failure("no space left on /boot"));
+        }
         self.menu = number(system);
         self.tick();
         Ok(())
@@ -330,7 +336,15 @@ fn a_bad_system_is_left_and_the_reason_said() {
         activates: false,
         ..GOOD
     };
-    for (nature, reason) in [(unhealthy, "app.service"), (dead, "failed to start")] {
+    let large = Nature {
+        fits: false,
+        ..GOOD
+    };
+    for (nature, reason) in [
+        (large, "no space"),
+        (unhealthy, "app.service"),
+        (dead, "failed to start"),
+    ] {
         let mut fake = Fake::new(&[GOOD, nature]);
         fake.want(1);
         run(&mut fake);
@@ -604,12 +618,13 @@ enum Event {
 
 fn nature() -> impl Strategy<Value = Nature> {
     let flag = || prop::bool::weighted(0.7);
-    (0..3u32, flag(), flag(), flag(), 0..2u8).prop_map(
-        |(hard_to_get, activates, healthy, boots, kernel)| Nature {
+    (0..3u32, flag(), flag(), flag(), flag(), 0..2u8).prop_map(
+        |(hard_to_get, activates, healthy, boots, fits, kernel)| Nature {
             hard_to_get,
             activates,
             healthy,
             boots: boots && activates,
+            fits,
             kernel,
         },
     )
@@ -663,7 +678,7 @@ proptest! {
             prop_assert_eq!(refused.system, system(wanted));
             prop_assert!(!refused.reason.is_empty());
             let nature = natures[wanted];
-            let good = nature.healthy && nature.activates && nature.boots;
+            let good = nature.healthy && nature.activates && nature.boots && nature.fits;
             let unseen = cuts == 1 && refused.reason.contains("did not boot");
             prop_assert!(!good || cuts >= 2 || unseen, "a good system was left: {}", refused.reason);
         }
