@@ -22,6 +22,8 @@ let
     runtimeInputs = [ pkgs.coreutils ];
     text = ''
       until [ -S "$1" ]; do
+        # A server that has ended makes none.
+        kill -0 "$MAINPID"
         sleep 0.1
       done
       chmod g+w "$1"
