@@ -2,6 +2,7 @@
 {
   config,
   lib,
+  options,
   pkgs,
   ...
 }:
@@ -34,6 +35,11 @@ in
 
   config = {
     environment.systemPackages = [ selfTest ];
+
+    # An update that the GPUs do not work with is taken back.
+    workspace = lib.optionalAttrs (options.workspace ? health) {
+      health.checks.gpu.command = lib.getExe selfTest;
+    };
 
     systemd.services.workspace-gpu = {
       description = "Test of the GPUs";
