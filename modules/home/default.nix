@@ -59,17 +59,7 @@ in
       login = "/var/lib/workspace-login";
     };
 
-    fileSystems.${disk} = {
-      inherit (cfg) device;
-      fsType = "ext4";
-      autoResize = true;
-      # A machine without its disk must still come up and say so.
-      options = [
-        "nofail"
-        "x-systemd.device-timeout=90s"
-        "x-systemd.requires=workspace-disk-format.service"
-      ];
-    };
+    fileSystems.${disk} = import ./file-system.nix cfg.device;
 
     # A disk that was made larger is used at once; the kernel sends word of it.
     services.udev.extraRules = ''

@@ -39,16 +39,8 @@ let
       (lib.optionalAttrs (options.workspace ? home) {
         workspace.home.device = mkForce "/dev/disk/by-id/virtio-home";
         # The machine's own list of file systems, which hides the one of the module `home`.
-        virtualisation.fileSystems."/persist" = {
-          device = "/dev/disk/by-id/virtio-home";
-          fsType = "ext4";
-          autoResize = true;
-          options = [
-            "nofail"
-            "x-systemd.device-timeout=90s"
-            "x-systemd.requires=workspace-disk-format.service"
-          ];
-        };
+        virtualisation.fileSystems."/persist" =
+          import ../home/file-system.nix "/dev/disk/by-id/virtio-home";
       })
 
       (lib.optionalAttrs (options.workspace ? gateway) (
