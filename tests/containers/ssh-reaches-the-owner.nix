@@ -54,8 +54,8 @@
 
     keys = {}
     for name in ["owner", "expired", "lasting", "stranger"]:
-        client.succeed(f"ssh-keygen -q -t ed25519 -N ''' -f /root/{name}")
-        keys[name] = client.succeed(f"cat /root/{name}.pub").strip()
+        client.succeed(f"ssh-keygen -q -t ed25519 -N ''' -f ~/{name}")
+        keys[name] = client.succeed(f"cat ~/{name}.pub").strip()
 
     def usec(seconds):
         return str(int((time.time() + seconds) * 1_000_000))
@@ -77,7 +77,7 @@
     def ssh(user, key, command="true"):
         return client.execute(
             "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o IdentitiesOnly=yes -o ConnectTimeout=60 "
-            f"-i /root/{key} {user}@workspace '{command}' 2>&1"
+            f"-i ~/{key} {user}@workspace '{command}' 2>&1"
         )
 
     def refused(user, key):

@@ -63,15 +63,15 @@
           machine.succeed("runuser -u alice -- sh -c 'echo work > /home/alice/work'")
 
       with subtest("the owner comes in by SSH to that home, and is root when they say so"):
-          machine.succeed("ssh-keygen -q -t ed25519 -N ''' -f /root/owner")
-          key = machine.succeed("cat /root/owner.pub").strip()
+          machine.succeed("ssh-keygen -q -t ed25519 -N ''' -f ~/owner")
+          key = machine.succeed("cat ~/owner.pub").strip()
           profile = {"name": "314159265358979323846", "keys": [{"key": key}]}
           world = json.dumps({"profiles": {"alice_acme_example": profile}, "login": [profile["name"]]})
           machine.succeed(f"echo '{world}' > /tmp/world.json")
           machine.wait_for_open_port(80)
           for user in ["alice_acme_example", "alice"]:
               output = machine.succeed(
-                  "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new -i /root/owner "
+                  "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new -i ~/owner "
                   f"{user}@127.0.0.1 'cat work; id --user --name; sudo --non-interactive id --user' 2>/dev/null"
               )
               assert output.split() == ["work", "alice", "0"], output
@@ -80,7 +80,7 @@
           machine.shutdown()
           boot_disk.unlink()
           boots()
-          machine.fail("test -e /root/owner")
+          machine.fail("test -e ~/owner")
           assert uuid() == identity
           assert machine.succeed("cat /home/alice/work") == "work\n"
           host_key(known_as)

@@ -124,7 +124,7 @@ in
 
       with subtest("what nobody needs is collected, but no system, and nothing that a link names"):
           rubbish, named = machine.succeed("cd /tmp; date > rubbish; date > named; nix-store --add rubbish; nix-store --add named").split()
-          machine.succeed(f"nix-store --realise {named} --add-root /root/project/.direnv/flake-profile", "systemctl start nix-gc")
+          machine.succeed(f"nix-store --realise {named} --add-root ~/project/.direnv/flake-profile", "systemctl start nix-gc")
           machine.fail(f"test -e {rubbish}")
           machine.succeed(f"test -e {named}", "test -e /nix/var/nix/profiles/system-1-link/init")
 
