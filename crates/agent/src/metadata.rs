@@ -9,6 +9,11 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use ureq::{Body, http::Response};
 
+use crate::System;
+
+/// The metadata key that names the system which the fleet wants on the machine.
+const KEY: &str = "workspace-system";
+
 /// How long a question waits for a change, in seconds. Google ends longer ones on its own.
 const WAIT: u64 = 300;
 
@@ -17,6 +22,16 @@ const MARGIN: Duration = Duration::from_secs(300);
 
 /// The instance's metadata that people set.
 pub type Attributes = Map<String, Value>;
+
+/// The system that the fleet wants here, if it wants any.
+///
+/// # Errors
+/// What it names is none.
+pub fn wanted(attributes: &Attributes) -> Result<Option<System>> {
+    let text = attributes.get(KEY).and_then(Value::as_str);
+    let system = text.map(|text| text.trim().parse()).transpose();
+    system.map_err(|what: String| format!("{KEY} of the metadata: {what}"))
+}
 
 /// A client of it.
 pub struct Metadata {
@@ -41,7 +56,7 @@ impl Metadata {
         })
     }
 
-    /// Of the server at `HOST` or `HOST:PORT`.
+    /// Of the server at `HOST` or `HOST:PORT`, and a path if it serves several machines.
     pub fn at(host: &str) -> Self {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)

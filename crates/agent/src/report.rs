@@ -5,14 +5,13 @@ use serde::Serialize;
 use crate::{
     System,
     journal::{Journal, Phase},
-    metadata::Metadata,
 };
 
 /// Longest value of a guest attribute that is written, in characters. Google's own limit is 10 KiB.
 const LONGEST: usize = 500;
 
 /// The namespace of the guest attributes.
-const NAMESPACE: &str = "workspace";
+pub const NAMESPACE: &str = "workspace";
 
 /// How the machine stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -113,11 +112,15 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Writes what has changed; the wish last, so that nothing is said of it that is of an older one.
+    /// Hands on keys and values that have changed; the wish last, so that nothing is said of it that is of an older one.
     ///
     /// # Errors
-    /// The metadata server refuses or does not answer; what was not written is, next time.
-    pub fn write(&mut self, metadata: &Metadata, report: &Report) -> Result<(), String> {
+    /// Where they are put; what was not put is, next time.
+    pub fn write(
+        &mut self,
+        report: &Report,
+        mut put: impl FnMut(&str, &str) -> Result<(), String>,
+    ) -> Result<(), String> {
         let path = |system: &Option<System>| system.as_ref().map_or("", System::as_str).to_owned();
         let generation = report.generation.map(|generation| generation.to_string());
         let values = [
@@ -132,7 +135,7 @@ impl Reporter {
             if self.written.contains(&(key, value.clone())) {
                 continue;
             }
-            metadata.write(NAMESPACE, key, &value)?;
+            put(key, &value)?;
             self.written.retain(|(written, _)| *written != key);
             self.written.push((key, value));
         }

@@ -4,6 +4,7 @@ use crate::compute;
 use crate::error::{ApiError, Result};
 use crate::fault::Plan;
 use crate::http::{Call, Reply, json};
+use crate::metadata;
 use crate::settings::Settings;
 use crate::storage;
 use serde_json::json;
@@ -43,6 +44,18 @@ pub async fn call(call: &mut Call, path: &[&str]) -> Result<Reply> {
             storage::remove_orphans(&world.store(), &world.objects)?;
             Ok(json(&json!({})))
         }
+        (
+            _,
+            [
+                "instances",
+                project,
+                zone,
+                name,
+                "computeMetadata",
+                "v1",
+                rest @ ..,
+            ],
+        ) => metadata::call(call, &metadata::Machine::new(project, zone, name), rest).await,
         (_, ["instances", project, zone, name, rest @ ..]) => {
             let text = String::from_utf8(call.bytes(1 << 20).await?)
                 .map_err(|_| ApiError::invalid("The body is no text."))?;

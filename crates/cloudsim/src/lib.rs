@@ -5,6 +5,7 @@
 
 mod accounts;
 mod admin;
+mod agents;
 mod body;
 mod compute;
 mod endpoints;
@@ -15,6 +16,7 @@ mod iam;
 mod iap;
 mod log;
 mod lro;
+mod metadata;
 mod project;
 mod secrets;
 mod server;
@@ -23,6 +25,7 @@ mod settings;
 mod storage;
 mod store;
 
+pub use agents::Agents;
 pub use fault::{Fault, OperationError, Plan, Rule};
 pub use log::Entry;
 pub use settings::{Settings, StockOut};
@@ -55,6 +58,8 @@ pub struct Options {
     pub seed: u64,
     /// Quotas, stock-outs and the like from the start on.
     pub settings: Settings,
+    /// Agents of the machines; without them nobody acts on what a machine's metadata says.
+    pub agents: Option<Agents>,
 }
 
 /// A running simulated cloud; it stops when dropped.
@@ -77,7 +82,11 @@ impl Sim {
         let listener = runtime
             .block_on(TcpListener::bind(address))
             .with_context(|| format!("cannot listen on {address}"))?;
+        let agents = options.agents.clone();
         let world = Arc::new(World::open(options, listener.local_addr()?)?);
+        if let Some(agents) = agents {
+            runtime.spawn(agents::run(world.clone(), agents));
+        }
         let (stop, stopped) = oneshot::channel();
         let served = world.clone();
         let thread = std::thread::Builder::new()

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use clap::Parser;
-use cloudsim::{Options, Sim};
+use cloudsim::{Agents, Options, Sim};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -31,9 +31,24 @@ struct Cli {
     /// Append every request to this file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
-    /// Decides how many polls operations take
+    /// Decides how many polls operations take, and which machines fail
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// Give machines agents that act on `workspace-system`: so many of them, all without a number
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1000000")]
+    agents: Option<usize>,
+    /// About so many of a hundred machines take no new system
+    #[arg(long, value_name = "P%", default_value = "0%", value_parser = percent, requires = "agents")]
+    failing: f64,
+    /// Seconds of the agents' that pass in one of ours
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..), requires = "agents")]
+    pace: u32,
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse().ok();
+    let number = number.filter(|number| (0.0..=100.0).contains(number));
+    number.ok_or_else(|| "write it as 3%".to_owned())
 }
 
 fn main() -> ExitCode {
@@ -60,6 +75,12 @@ fn main() -> ExitCode {
         faults,
         seed: cli.seed,
         settings,
+        agents: cli.agents.map(|most| Agents {
+            most,
+            failing_percent: cli.failing,
+            seed: cli.seed,
+            pace: cli.pace,
+        }),
     }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -137,6 +137,10 @@ async fn handle(world: Arc<World>, request: Request<Incoming>) -> std::result::R
         caller,
         operation_error: None,
     };
+    let latency = call.world.settings().latency_ms;
+    if latency > 0 && !is_admin {
+        tokio::time::sleep(Duration::from_millis(latency)).await;
+    }
     let result = match &fault {
         Some(Fault::Status {
             status,

@@ -22,6 +22,8 @@ pub struct Settings {
     /// Quotas by metric, for each region: `CPUS`, `IN_USE_ADDRESSES`, `STATIC_ADDRESSES`, `NVIDIA_L4_GPUS` …;
     /// `GPUS_ALL_REGIONS` is the whole project's.
     pub quotas: BTreeMap<String, u64>,
+    /// Milliseconds until a call is looked at, as if the cloud were far away.
+    pub latency_ms: u64,
     /// Machines that zones have none of.
     pub stock_outs: Vec<StockOut>,
 }

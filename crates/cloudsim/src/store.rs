@@ -4,11 +4,13 @@ use crate::http::now;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// All resources by key. A key is the service and the resource's path, so that a collection is a range of keys.
 pub struct Store {
@@ -17,6 +19,10 @@ pub struct Store {
     sequence: u64,
     random: u64,
     journal: Option<File>,
+    /// Who waits for a change of a record.
+    watched: HashMap<String, Arc<Notify>>,
+    /// Told when there is a record that was not there before.
+    appeared: Arc<Notify>,
 }
 
 /// What a finished operation does to the state, by key: null removes a record, an object sets those fields of it and
@@ -39,6 +45,8 @@ impl Store {
             sequence: 0,
             random: seed,
             journal: None,
+            watched: HashMap::new(),
+            appeared: Arc::default(),
         }
     }
 
@@ -114,13 +122,34 @@ impl Store {
 
     pub fn put(&mut self, key: &str, value: Value) -> io::Result<()> {
         self.record(key, Some(&value))?;
-        self.records.insert(key.to_owned(), value);
+        if self.records.insert(key.to_owned(), value).is_none() {
+            self.appeared.notify_waiters();
+        }
+        self.tell(key);
         Ok(())
+    }
+
+    fn tell(&self, key: &str) {
+        if let Some(watched) = self.watched.get(key) {
+            watched.notify_waiters();
+        }
+    }
+
+    /// Is told of each change of a record from now on.
+    pub fn watch(&mut self, key: &str) -> Arc<Notify> {
+        self.watched.entry(key.to_owned()).or_default().clone()
+    }
+
+    /// Is told when there is a new record.
+    pub fn appearances(&self) -> Arc<Notify> {
+        self.appeared.clone()
     }
 
     pub fn remove(&mut self, key: &str) -> io::Result<Option<Value>> {
         self.record(key, None)?;
-        Ok(self.records.remove(key))
+        let removed = self.records.remove(key);
+        self.tell(key);
+        Ok(removed)
     }
 
     pub fn apply(&mut self, effects: Effects) -> io::Result<()> {

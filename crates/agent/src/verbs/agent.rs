@@ -6,13 +6,10 @@ use agent::{
     Kind, Result, System,
     host::Host,
     machine::{Machine, Next, World},
-    metadata::{Attributes, Metadata},
+    metadata::{Metadata, wanted},
     proxy::Proxy,
-    report::Reporter,
+    report::{NAMESPACE, Reporter},
 };
-
-/// The metadata key that names the system which the fleet wants here.
-const KEY: &str = "workspace-system";
 
 /// Between two looks at the journal, in which a command of the owner's may have begun something.
 const MINUTE: u64 = 60;
@@ -36,7 +33,11 @@ pub fn run() -> Result<()> {
             Next::In(MINUTE)
         });
         let reported = host.report().map_err(|error| error.what);
-        let reported = reported.and_then(|report| reporter.write(host.metadata(), &report));
+        let reported = reported.and_then(|report| {
+            reporter.write(&report, |key, value| {
+                host.metadata().write(NAMESPACE, key, value)
+            })
+        });
         let said = reported.err().unwrap_or_default();
         if said != complaint && !said.is_empty() {
             eprintln!("the report is not written: {said}");
@@ -93,7 +94,11 @@ fn follow(metadata: &Metadata, sender: &mpsc::Sender<Option<System>>) {
                     eprintln!("the metadata server answers again");
                 }
                 etag = Some(new);
-                if sender.send(wish(&attributes)).is_err() {
+                let wish = wanted(&attributes).unwrap_or_else(|error| {
+                    eprintln!("{error}");
+                    None
+                });
+                if sender.send(wish).is_err() {
                     return;
                 }
             }
@@ -104,17 +109,6 @@ fn follow(metadata: &Metadata, sender: &mpsc::Sender<Option<System>>) {
                 etag = None;
                 thread::sleep(Duration::from_secs(5));
             }
-        }
-    }
-}
-
-fn wish(attributes: &Attributes) -> Option<System> {
-    let text = attributes.get(KEY)?.as_str()?.trim();
-    match text.parse() {
-        Ok(system) => Some(system),
-        Err(what) => {
-            eprintln!("{KEY} of the metadata: {what}");
-            None
         }
     }
 }

@@ -34,6 +34,7 @@ pub const KIND: Kind = Kind {
             Ok(())
         }),
         ("reset", |_, instance, _| {
+            begin_boot(instance);
             say(instance, "reset");
             Ok(())
         }),
@@ -168,7 +169,14 @@ fn boot(context: &mut Context, instance: &mut Fields) {
     if context.also.error.is_none() {
         context.also.error = catalog::no_room(context, instance);
     }
+    begin_boot(instance);
     say(instance, "started");
+}
+
+/// Counts boots, so that who is inside knows one from the next.
+fn begin_boot(instance: &mut Fields) {
+    let before = instance.get("_boots").and_then(Value::as_u64);
+    instance.insert("_boots".to_owned(), (before.unwrap_or(0) + 1).into());
 }
 
 /// Adds a line to the serial port's output. Nothing boots here; the line says so much.
@@ -392,12 +400,20 @@ fn serial_output(query: &Query, instance: &Value) -> Result<Value> {
 
 /// Whether the machine may have guest attributes, by its metadata.
 fn takes_guest_attributes(instance: &Value) -> bool {
-    let on = |item: &Value| {
-        let value = item["value"].as_str().unwrap_or_default();
-        item["key"] == "enable-guest-attributes" && value.eq_ignore_ascii_case("true")
-    };
-    let items = instance["metadata"]["items"].as_array();
-    items.is_some_and(|items| items.iter().any(on))
+    let value = attributes(&instance["metadata"]).remove("enable-guest-attributes");
+    value.is_some_and(|value| {
+        value
+            .as_str()
+            .is_some_and(|text| text.eq_ignore_ascii_case("true"))
+    })
+}
+
+/// Metadata as the machine sees it: its values by key.
+pub fn attributes(metadata: &Value) -> Fields {
+    let items = metadata["items"].as_array().into_iter().flatten();
+    items
+        .filter_map(|item| Some((item["key"].as_str()?.to_owned(), item["value"].clone())))
+        .collect()
 }
 
 fn guest_attributes(query: &Query, instance: &Value) -> Result<Value> {

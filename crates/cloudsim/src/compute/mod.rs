@@ -16,7 +16,8 @@ mod policies;
 mod project;
 mod snapshots;
 
-pub use instances::{Inside, from_inside};
+pub use instances::{Inside, attributes, from_inside};
+pub use project::metadata as common_metadata;
 
 use crate::World;
 use crate::error::{ApiError, Result};

@@ -18,7 +18,8 @@ fn require(store: &Store, call: &Call, project: &str, action: &str) -> Result<()
     iam::require(store, call.caller()?, &permission, project, None, &resource)
 }
 
-fn metadata(store: &Store, project: &str) -> Value {
+/// What a project's machines have in common.
+pub fn metadata(store: &Store, project: &str) -> Value {
     store.get(&key(project)).map_or_else(
         || {
             let print = labels::fingerprint(&json!({}));
