@@ -322,15 +322,15 @@ impl Client {
         operation.outcome(doing)
     }
 
-    /// Waits until operations of one zone are done, each given with what it does in words, and returns what
-    /// became of those that failed. Lists the zone's newest operations instead of polling each: polls of
+    /// Waits until operations of one zone are done, each given with what it does in words, and returns these words
+    /// and what became of those that failed. Lists the zone's newest operations instead of polling each: polls of
     /// hundreds of operations would use up the quota of calls a minute.
     pub(crate) fn finish_all(
         &self,
         project: &str,
         zone: &str,
         begun: Vec<(Operation, String)>,
-    ) -> Result<Vec<Error>> {
+    ) -> Result<Vec<(String, Error)>> {
         let path = format!(
             "projects/{}/zones/{}/operations",
             encode(project),
@@ -344,7 +344,7 @@ impl Client {
         let mut left = HashMap::new();
         for (operation, doing) in begun {
             if operation.is_done() {
-                failed.extend(operation.outcome(&doing).err());
+                failed.extend(operation.outcome(&doing).err().map(|error| (doing, error)));
             } else {
                 left.insert(operation.name, doing);
             }
@@ -362,8 +362,9 @@ impl Client {
                     unseen -= 1;
                     if operation.is_done() {
                         let name = operation.name.clone();
-                        failed.extend(operation.outcome(doing).err());
-                        left.remove(&name);
+                        let error = operation.outcome(doing).err();
+                        let doing = left.remove(&name).unwrap_or_default();
+                        failed.extend(error.map(|error| (doing, error)));
                     }
                 }
                 unseen == 0

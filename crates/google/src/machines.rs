@@ -108,7 +108,7 @@ pub struct Disk {
 }
 
 /// Something in a zone, written ZONE/NAME.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Place {
     /// The zone.
     pub zone: String,
@@ -166,7 +166,7 @@ impl Client {
     /// # Errors
     /// As any call.
     pub fn list_instances(&self, project: &str) -> Result<Vec<Instance>> {
-        self.aggregated(project, "instances")
+        self.aggregated(project, "instances", None)
     }
 
     /// The disks of every zone and region.
@@ -174,13 +174,23 @@ impl Client {
     /// # Errors
     /// As any call.
     pub fn list_disks(&self, project: &str) -> Result<Vec<Disk>> {
-        self.aggregated(project, "disks")
+        self.aggregated(project, "disks", None)
     }
 
-    fn aggregated<T: DeserializeOwned>(&self, project: &str, collection: &str) -> Result<Vec<T>> {
+    /// Of every zone and region; `fields` are those that are asked for, all without.
+    pub(crate) fn aggregated<T: DeserializeOwned>(
+        &self,
+        project: &str,
+        collection: &str,
+        fields: Option<&str>,
+    ) -> Result<Vec<T>> {
         let path = format!("projects/{}/aggregated/{collection}", encode(project));
-        let list = Call::new(SERVICE, "GET", self.endpoints.url(SERVICE, &path))
+        let mut list = Call::new(SERVICE, "GET", self.endpoints.url(SERVICE, &path))
             .query("maxResults", "500");
+        if let Some(fields) = fields {
+            let fields = format!("nextPageToken,items/*/{collection}({fields})");
+            list = list.query("fields", fields);
+        }
         let doing = format!("List of {collection} in {project}");
         // A scope without any has a warning instead of the list.
         let pages: Vec<HashMap<String, serde_json::Value>> = self.pages(SERVICE, &list, &doing)?;
@@ -229,7 +239,7 @@ impl Client {
         std::thread::scope(|scope| {
             for (zone, operations) in begun.into_inner().expect("no panic while held") {
                 scope.spawn(move || match self.finish_all(project, zone, operations) {
-                    Ok(errors) => errors.into_iter().for_each(failed),
+                    Ok(errors) => errors.into_iter().for_each(|(_, error)| failed(error)),
                     Err(error) => failed(error),
                 });
             }
@@ -307,7 +317,10 @@ impl Client {
 }
 
 /// Does it with each of several things, some at once; the results in their order.
-pub(crate) fn each<T: Sync, R: Send>(things: &[T], act: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub(crate) fn each<'a, T: Sync, R: Send>(
+    things: &'a [T],
+    act: impl Fn(&'a T) -> R + Sync,
+) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::with_capacity(things.len()));
     std::thread::scope(|scope| {
@@ -331,7 +344,7 @@ pub(crate) fn each<T: Sync, R: Send>(things: &[T], act: impl Fn(&T) -> R + Sync)
 }
 
 /// The last part of a URL.
-fn last<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<String, D::Error> {
+pub(crate) fn last<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<String, D::Error> {
     Option::<String>::deserialize(from).map(|url| last_part(url.as_deref().unwrap_or_default()))
 }
 

@@ -1,28 +1,32 @@
 //! A machine's metadata, which its agent follows, and the guest attributes that the agent writes.
 
 use crate::{
+    compute::Operation,
     endpoint::Service,
     error::Result,
-    http::{Call, Client, encode},
+    http::{Call, Client, Reply, encode},
     machines::Place,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Mutex,
+};
 
 const SERVICE: Service = Service::Compute;
 
 /// How often somebody else may come in between before it is an error.
 const RACES: u32 = 5;
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Metadata {
     fingerprint: String,
     items: Vec<Item>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Item {
     key: String,
     value: String,
@@ -44,23 +48,10 @@ impl Client {
             }
             let get = Call::new(SERVICE, "GET", self.instance_url(project, at, ""))
                 .query("fields", "metadata");
-            let Instance { mut metadata } = self.call(&get)?.into(SERVICE, &doing)?;
-            match metadata.items.iter_mut().find(|item| item.key == key) {
-                Some(item) if item.value == value => return Ok(false),
-                Some(item) => value.clone_into(&mut item.value),
-                None => metadata.items.push(Item {
-                    key: key.to_owned(),
-                    value: value.to_owned(),
-                }),
-            }
-            let set = Call::new(
-                SERVICE,
-                "POST",
-                self.instance_url(project, at, "/setMetadata"),
-            )
-            .query("requestId", crate::compute::request_id())
-            .json(&json!(metadata));
-            let reply = self.call(&set)?;
+            let Instance { metadata } = self.call(&get)?.into(SERVICE, &doing)?;
+            let Some(reply) = self.write_metadata(project, at, metadata, key, value)? else {
+                return Ok(false);
+            };
             // Another writer's change: the fingerprint is no longer the one that was read.
             if reply.status == 412 && races < RACES {
                 races += 1;
@@ -70,6 +61,30 @@ impl Client {
             self.finish_in(project, &scope, reply, &doing)?;
             return Ok(true);
         }
+    }
+
+    /// Begins to set one key of what a machine's metadata is known to be; none if it has that value.
+    fn write_metadata(
+        &self,
+        project: &str,
+        at: &Place,
+        mut metadata: Metadata,
+        key: &str,
+        value: &str,
+    ) -> Result<Option<Reply>> {
+        match metadata.items.iter_mut().find(|item| item.key == key) {
+            Some(item) if item.value == value => return Ok(None),
+            Some(item) => value.clone_into(&mut item.value),
+            None => metadata.items.push(Item {
+                key: key.to_owned(),
+                value: value.to_owned(),
+            }),
+        }
+        let url = self.instance_url(project, at, "/setMetadata");
+        let set = Call::new(SERVICE, "POST", url)
+            .query("requestId", crate::compute::request_id())
+            .json(&json!(metadata));
+        self.call(&set).map(Some)
     }
 
     /// The guest attributes of a namespace. Any process on the machine can write them: what they say
@@ -112,19 +127,85 @@ impl Client {
         self.endpoints.url(SERVICE, &path)
     }
 
-    /// [`Self::set_metadata`] of several machines, several at once. All are tried.
+    /// [`Self::set_metadata`] of several machines, several at once: a call for each, and a few lists. All are tried.
     pub fn set_metadata_of(
         &self,
         project: &str,
         key: &str,
         machines: &[(Place, String)],
     ) -> Vec<Value> {
-        crate::machines::each(machines, |(at, value)| {
-            match self.set_metadata(project, at, key, value) {
+        let doing = |at: &Place| format!("Metadata of {}", at.name);
+        let known = self.metadata_of_all(project, machines.len());
+        let begun: Mutex<BTreeMap<&str, Vec<_>>> = Mutex::default();
+        let results = crate::machines::each(machines, |(at, value)| {
+            let reply = match known.get(at) {
+                Some(known) => self.write_metadata(project, at, known.clone(), key, value)?,
+                None => return self.set_metadata(project, at, key, value),
+            };
+            match reply {
+                None => Ok(false),
+                // Somebody has changed it since the list.
+                Some(reply) if reply.status == 412 => self.set_metadata(project, at, key, value),
+                Some(reply) => {
+                    let operation: Operation = reply.into(SERVICE, &doing(at))?;
+                    let mut begun = begun.lock().expect("no panic while held");
+                    let of_zone = begun.entry(&at.zone).or_default();
+                    of_zone.push((operation, doing(at)));
+                    Ok(true)
+                }
+            }
+        });
+        let mut failures = BTreeMap::new();
+        for (zone, operations) in begun.into_inner().expect("no panic while held") {
+            let all: Vec<_> = operations.iter().map(|(_, doing)| doing.clone()).collect();
+            let failed = self
+                .finish_all(project, zone, operations)
+                .unwrap_or_else(|error| {
+                    let each = all.into_iter();
+                    each.map(|doing| (doing, error.clone())).collect()
+                });
+            let failed = failed.into_iter();
+            failures.extend(failed.map(|(doing, error)| ((zone, doing), error)));
+        }
+        let machines = machines.iter().map(|(at, _)| at);
+        let results = machines.zip(results).map(|(at, result)| {
+            let failure = failures.remove(&(at.zone.as_str(), doing(at)));
+            match failure.map_or(result, Err) {
                 Ok(changed) => json!({"name": at.name, "changed": changed}),
                 Err(error) => json!({"name": at.name, "error": error.what}),
             }
-        })
+        });
+        results.collect()
+    }
+
+    /// The metadata of all machines; none if that is not worth a list, or cannot be had.
+    fn metadata_of_all(&self, project: &str, machines: usize) -> HashMap<Place, Metadata> {
+        #[derive(Deserialize)]
+        struct Instance {
+            name: String,
+            #[serde(deserialize_with = "crate::machines::last")]
+            zone: String,
+            #[serde(default)]
+            metadata: Metadata,
+        }
+        if machines < 2 {
+            return HashMap::new();
+        }
+        let fields = Some("name,zone,metadata");
+        // What is wrong shows in the call for the machine, which says of which one.
+        let all: Vec<Instance> = self
+            .aggregated(project, "instances", fields)
+            .unwrap_or_default();
+        let known = all.into_iter();
+        known
+            .map(
+                |Instance {
+                     name,
+                     zone,
+                     metadata,
+                 }| (Place { zone, name }, metadata),
+            )
+            .collect()
     }
 
     /// [`Self::guest_attributes`] of several machines, several at once. All are tried.

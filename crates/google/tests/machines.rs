@@ -81,6 +81,74 @@ fn many_machines_take_one_write_each_and_a_few_lists() {
 }
 
 #[test]
+fn metadata_of_many_machines_takes_one_write_each_and_a_few_lists() {
+    let (world, mut places) = running(60);
+    places.push("europe-west4-a/nobody".parse().unwrap());
+    let values: Vec<_> = places
+        .iter()
+        .map(|at| (at.clone(), at.name.clone()))
+        .collect();
+    let fault = Fault::OperationFails(OperationError {
+        code: "INTERNAL".to_owned(),
+        message: "Not today.".to_owned(),
+    });
+    world.strike(Rule::nth(1, fault).of("POST", "*/w7/setMetadata"));
+
+    let results = world.client().set_metadata_of(PROJECT, "color", &values);
+
+    let log = world.sim.log();
+    let (writes, reads): (Vec<_>, Vec<_>) = log.iter().partition(|call| call.mutates);
+    assert_eq!(writes.len(), 60);
+    // Of the machine that is not there the list says nothing, so it is asked for.
+    let of_machine = |call: &&&cloudsim::Entry| call.path.contains("/instances/");
+    assert_eq!(reads.iter().filter(of_machine).count(), 1);
+    let of_zones = reads
+        .iter()
+        .filter(|call| call.path.ends_with("/operations"));
+    assert_eq!(of_zones.count() + 2, reads.len(), "{reads:?}");
+    for (at, result) in places.iter().zip(&results) {
+        assert_eq!(result["name"], at.name);
+        match at.name.as_str() {
+            "w7" => assert_eq!(result["error"], "Metadata of w7: Not today"),
+            "nobody" => assert!(result["error"].is_string(), "{result}"),
+            _ => assert_eq!(result["changed"], true),
+        }
+    }
+    // Those that have it are left alone.
+    world.sim.clear_log();
+    let again = world
+        .client()
+        .set_metadata_of(PROJECT, "color", &values[..7]);
+    assert!(
+        again.iter().all(|result| result["changed"] == false),
+        "{again:?}"
+    );
+    assert!(world.sim.log().iter().all(|call| !call.mutates));
+}
+
+#[test]
+fn metadata_that_was_changed_since_the_list_is_read_again() {
+    let (world, places) = running(2);
+    let values: Vec<_> = places
+        .iter()
+        .map(|at| (at.clone(), "red".to_owned()))
+        .collect();
+    let stale = Fault::Status {
+        status: 412,
+        retry_after: None,
+    };
+    world.strike(Rule::nth(1, stale).of("POST", "*/w1/setMetadata"));
+    let results = world.client().set_metadata_of(PROJECT, "color", &values);
+    assert!(
+        results.iter().all(|result| result["changed"] == true),
+        "{results:?}"
+    );
+    let log = world.sim.log();
+    let of_one = |call: &&cloudsim::Entry| call.path.ends_with("/w1/setMetadata");
+    assert_eq!(log.iter().filter(of_one).count(), 2);
+}
+
+#[test]
 fn machines_that_cannot_be_started_do_not_keep_the_others_from_it() {
     let (world, places) = running(9);
     world.client().power(PROJECT, &places, Power::Stop).unwrap();
