@@ -12,9 +12,9 @@ for record in "$1"/*; do
 
   work=$(
     ps --no-headers -ww -eo unit:256,args |
-      unit=$unit processes=$processes gawk '$1 == ENVIRON["unit"] && $0 !~ ENVIRON["processes"] { $1 = ""; print; exit }'
+      unit=$unit processes=$processes gawk '!found && $1 == ENVIRON["unit"] && $0 !~ ENVIRON["processes"] { $1 = ""; print; found = 1 }'
   )
-  if ss --no-header --unix | grep --quiet --fixed-strings " $socket "; then
+  if ss --no-header --unix | grep --fixed-strings " $socket " > /dev/null; then
     echo "$name waits for its restart: somebody is connected."
   elif [ -n "$work" ]; then
     echo "$name waits for its restart: at work is$work"

@@ -22,8 +22,8 @@ let
     runtimeInputs = [ pkgs.coreutils ];
     text = ''
       until [ -S "$1" ]; do
-        # A server that has ended makes none.
-        kill -0 "$MAINPID"
+        # A server that has ended makes none. Until it has become the owner's it takes no signal.
+        [ -d "/proc/$MAINPID" ]
         sleep 0.1
       done
       chmod g+w "$1"

@@ -65,7 +65,7 @@ in
         google.succeed(f"printf %s '{json.dumps(value)}' > /run/new; mv /run/new /run/secrets/workspace-alice-acme-account")
 
     def wait_for_log(unit, text):
-        workspace.wait_until_succeeds(f"journalctl --unit {unit} | grep --quiet '{text}'", timeout=300)
+        workspace.wait_until_succeeds(f"journalctl --unit {unit} | grep '{text}'", timeout=300)
 
     acme.start()
     google.start()
@@ -100,7 +100,7 @@ in
         assert workspace.succeed("systemctl --failed --no-legend") == ""
 
     with subtest("it was in memory, and nowhere else"):
-        workspace.fail("journalctl --no-pager | grep --quiet '${key}'")
+        workspace.fail("journalctl --no-pager | grep '${key}'")
         workspace.fail("grep --recursive --quiet '${key}' /etc /var/lib/acme")
         workspace.succeed("findmnt --noheadings --output FSTYPE --target /run/workspace-acme | grep tmpfs")
         workspace.succeed("test $(stat --dereference --format=%a /run/workspace-acme) = 700")

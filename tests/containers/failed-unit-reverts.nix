@@ -35,7 +35,7 @@ import ../common/fleet-of-one.nix {
         switches = "journalctl --unit workspace-switch --output cat | grep --count '^switching to system configuration'"
         before = workspace.succeed(switches)
         workspace.succeed("systemctl restart workspace-agent")
-        workspace.wait_until_succeeds("journalctl --unit workspace-agent --output cat | grep --count 'is the binary cache' | grep 2")
+        workspace.wait_until_succeeds("journalctl --unit workspace-agent --output cat | grep --count 'is the binary cache' | grep --invert-match '^[01]$'")
         google.succeed("rm /run/cloud/attributes/state")
         workspace.succeed("systemctl restart workspace-agent")
         wait_for_state("reverted")

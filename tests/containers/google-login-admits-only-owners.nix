@@ -191,9 +191,9 @@ in
 
     with subtest("secrets and tokens are in memory, and nowhere else"):
         for secret in ["${clientSecret}", "poison-access-token", "poison token"]:
-            workspace.fail(f"journalctl --no-pager | grep --quiet '{secret}'")
+            workspace.fail(f"journalctl --no-pager | grep '{secret}'")
             workspace.fail(f"grep --recursive --quiet '{secret}' /var/lib/workspace-login /etc")
-            workspace.fail(f"cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep --quiet '^{secret}'")
+            workspace.fail(f"cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep '^{secret}'")
         workspace.succeed("findmnt --noheadings --output FSTYPE --target /run/workspace-login | grep tmpfs")
         workspace.succeed("test $(stat --format=%U:%a /run/workspace-login) = oauth2-proxy:700")
   '';

@@ -102,7 +102,7 @@ in
         workspace.succeed("test $(stat --format=%U:%a /var/lib/workspace-login) = oauth2-proxy:700")
         workspace.succeed("findmnt --noheadings --output FSTYPE --target /run/workspace-login | grep tmpfs")
         for secret in ["poison one", "poison two", "poison token"]:
-            workspace.fail(f"journalctl --no-pager | grep --quiet '{secret}'")
+            workspace.fail(f"journalctl --no-pager | grep '{secret}'")
             workspace.fail(f"grep --recursive --quiet '{secret}' /run/workspace-login /var/lib/workspace-login /etc")
   '';
 }

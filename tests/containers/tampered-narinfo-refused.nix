@@ -20,7 +20,8 @@ import ../common/fleet-of-one.nix {
 
     with subtest("nor does it with another path's contents"):
         google.succeed("rm -r /run/cloud/bucket; cp --recursive /run/whole /run/cloud/bucket")
-        google.succeed(f"other=$(grep --files-without-match nixos-system /run/cloud/bucket/*.narinfo | head -n 1); sed --in-place \"s,^URL: .*,$(grep ^URL: $other),\" {narinfo}")
+        other = google.succeed("grep --files-without-match nixos-system /run/cloud/bucket/*.narinfo").split()[0]
+        google.succeed(f"sed --in-place \"s,^URL: .*,$(grep ^URL: {other}),\" {narinfo}")
         workspace.fail("workspace update")
         assert running() == booting() == NOW
         workspace.fail(f"env --unset=NIX_REMOTE nix-store --check-validity {SYSTEMS['good']}")

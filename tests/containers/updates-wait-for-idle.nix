@@ -5,12 +5,14 @@
   name = "updates-wait-for-idle";
 
   containers.workspace =
-    { extendModules, ... }:
+    { extendModules, lib, ... }:
     let
       system = changes: (extendModules { modules = [ changes ]; }).config.system.build.toplevel;
     in
     {
       imports = [ (import ../common/private-workspace.nix { inherit modules; }) ];
+      # When the test says so, and not in the midst of a switch.
+      systemd.timers.workspace-restart-when-idle.timerConfig.OnCalendar = lib.mkForce "2100-01-01";
       system.switch.enable = true;
       system.build = {
         changed = system { workspace.ide.graceHours = 1; };
@@ -28,7 +30,7 @@
           return workspace.succeed(f"systemctl show --property MainPID --value {unit}").strip()
 
       def restart_when_idle():
-          workspace.succeed("systemctl start workspace-restart-when-idle")
+          workspace.succeed("systemctl start workspace-restart-when-idle || { journalctl --lines 60 >&2; false; }")
           return workspace.succeed("journalctl --unit workspace-restart-when-idle --output cat --boot")
 
       workspace.wait_for_unit("openvscode-server.service")

@@ -33,6 +33,23 @@ pub fn run(dir: &Path, argv: &Argv) -> Result<()> {
     check(argv, status.map_err(|e| not_started(argv, &e))?)
 }
 
+/// As [`run`], for a program that says on stderr how it went: each line of it is shown, and given to `line`.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_watched(dir: &Path, argv: &Argv, mut line: impl FnMut(&str)) -> Result<()> {
+    let mut command = echoed(dir, argv)?;
+    command.stdout(io::stderr()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|e| not_started(argv, &e))?;
+    let stderr = child.stderr.take().expect("it is piped");
+    for bytes in BufReader::new(stderr).split(b'\n') {
+        let text = String::from_utf8_lossy(&bytes?).into_owned();
+        eprintln!("{text}");
+        line(&text);
+    }
+    check(argv, child.wait()?)
+}
+
 /// Runs a command in a folder for what it prints, after echoing it. Its stderr stays the terminal's.
 ///
 /// # Errors

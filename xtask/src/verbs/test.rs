@@ -51,7 +51,12 @@ const LANES: [Lane; 5] = [
         choice: LaneChoice::Nix,
         by_default: true,
         hindrance: no_nix,
-        steps: Steps::Known(|| vec![nix(&["flake", "check"], &["--print-build-logs"])]),
+        steps: Steps::Known(|| {
+            vec![nix(
+                &["flake", "check"],
+                &["--print-build-logs", "--keep-going"],
+            )]
+        }),
     },
     Lane {
         name: "terraform",
@@ -264,10 +269,63 @@ impl Lane {
             Ok(commands) => commands,
             Err(error) => return vec![format!("{error:#}")],
         };
-        let results = commands.iter().map(|command| process::run(root, command));
+        let results = commands.iter().map(|command| run_step(root, command));
         let errors = results.filter_map(Result::err);
         let errors = errors.inspect(|error| eprintln!("error: {error:#}"));
         errors.map(|error| format!("{error:#}")).collect()
+    }
+}
+
+/// How often a command is run whose builds the machine killed, for that says nothing of them.
+const ATTEMPTS: usize = 3;
+
+/// Runs a command of a lane; of a `nix` that failed, the error names the builds that did.
+fn run_step(root: &Path, command: &Argv) -> Result<()> {
+    if command[0] != "nix" {
+        return process::run(root, command);
+    }
+    let mut attempt = 1;
+    loop {
+        let mut builds = FailedBuilds::default();
+        let Err(error) = process::run_watched(root, command, |line| builds.read(line)) else {
+            return Ok(());
+        };
+        if builds.killed && attempt < ATTEMPTS {
+            attempt += 1;
+            eprintln!("The machine killed a build: once more.");
+            continue;
+        }
+        if builds.names.is_empty() {
+            return Err(error);
+        }
+        let names = builds.names.join(", ");
+        let mend = "Their logs are above, each line after the name.";
+        return Err(Kind::Failed.error(format!("nix could not build {names}"), mend));
+    }
+}
+
+/// What `nix`'s messages say of builds that failed by themselves, not for one that they need.
+#[derive(Default)]
+struct FailedBuilds {
+    names: Vec<String>,
+    /// Whether one of them was killed: nearly always for want of memory.
+    killed: bool,
+    /// The build that the next line tells more of.
+    last: Option<String>,
+}
+
+impl FailedBuilds {
+    fn read(&mut self, line: &str) {
+        if let Some((_, rest)) = line.split_once("error: Cannot build '/nix/store/") {
+            // The hash has 32 characters.
+            let name = rest
+                .split_once(".drv'")
+                .and_then(|(path, _)| path.get(33..));
+            self.last = name.map(str::to_owned);
+        } else if let Some((_, reason)) = line.split_once("Reason: builder failed") {
+            self.names.extend(self.last.take());
+            self.killed |= reason.contains("due to signal 9");
+        }
     }
 }
 
@@ -302,6 +360,25 @@ mod tests {
     }
 
     #[test]
+    fn nix_messages_name_the_builds_that_failed() {
+        let mut builds = FailedBuilds::default();
+        let said = [
+            "error: Cannot build '/nix/store/4ln8nb6ca4jbzdmrh2887i06y0hdkm59-workspace-0.1.0.drv'.",
+            "       Reason: builder failed due to signal 9 (Killed).",
+            "       Output paths:",
+            "error: Cannot build '/nix/store/s5hmb5715mqhp0n7s7ggqjbc6701gzqi-system-path.drv'.",
+            "       Reason: 1 dependency failed.",
+            "error: Cannot build '/nix/store/618d6s04jfszapysk1rn54mddla2ix2g-nixfmt.drv'.",
+            "       Reason: builder failed with exit code 1.",
+        ];
+        for line in said {
+            builds.read(line);
+        }
+        assert_eq!(builds.names, ["workspace-0.1.0", "nixfmt"]);
+        assert!(builds.killed);
+    }
+
+    #[test]
     fn each_lane_runs_exactly_its_commands() {
         assert_eq!(
             lines("rust"),
@@ -314,7 +391,9 @@ mod tests {
         let features = "--extra-experimental-features 'nix-command flakes'";
         assert_eq!(
             lines("nix"),
-            [format!("nix flake check {features} --print-build-logs")]
+            [format!(
+                "nix flake check {features} --print-build-logs --keep-going"
+            )]
         );
         assert_eq!(lines("rehearse"), ["cargo xtask rehearse"]);
         assert_eq!(
