@@ -14,6 +14,9 @@ use crate::{
 /// The metadata key that names the system which a machine is to run.
 pub const KEY: &str = "workspace-system";
 
+/// The metadata key that names the system to go back to. Metadata, as it must be readable of a machine that is off.
+pub const PREVIOUS: &str = "workspace-system-previous";
+
 /// Longest text of a machine's that is printed, in characters.
 const LONGEST: usize = 200;
 
@@ -46,6 +49,25 @@ impl Report {
     }
 }
 
+impl Machine {
+    /// The system that it is to run.
+    pub fn wanted(&self) -> Option<&str> {
+        self.metadata.get(KEY).map(String::as_str)
+    }
+
+    /// The system to go back to: the last one that it was to run and that it is not known to have refused.
+    pub fn previous(&self) -> Option<&str> {
+        self.metadata.get(PREVIOUS).map(String::as_str)
+    }
+
+    /// Whether what it is to run is worth going back to, by what it says. Of a machine that says nothing it is assumed.
+    pub fn proved(&self, report: Option<&Report>) -> bool {
+        report.is_none_or(|report| {
+            report.state == "current" && Some(report.system.as_str()) == self.wanted()
+        })
+    }
+}
+
 /// Text of a machine's as it may be printed: one short line without what a terminal would act upon.
 fn plain(text: &str) -> String {
     let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
@@ -59,8 +81,8 @@ pub fn reports_command(cloud: &Cloud, places: &[String]) -> Argv {
     words
 }
 
-/// Tells machines what to run: `ZONE/NAME=SYSTEM`.
-pub fn want_command(cloud: &Cloud, wishes: &[String]) -> Argv {
+/// Tells machines what to run: `ZONE/NAME=SYSTEM`. With `keep` what they were to run becomes what they can go back to.
+pub fn want_command(cloud: &Cloud, wishes: &[String], keep: bool) -> Argv {
     let mut words = argv![
         "instances",
         "set-metadata",
@@ -69,6 +91,9 @@ pub fn want_command(cloud: &Cloud, wishes: &[String]) -> Argv {
         "--key",
         KEY,
     ];
+    if keep {
+        words.extend(argv!["--keep-in", PREVIOUS]);
+    }
     words.extend(wishes.iter().map(Into::into));
     words
 }
@@ -102,21 +127,28 @@ pub fn reports(cloud: &Cloud, machines: &[&Machine]) -> Result<BTreeMap<String, 
     Ok(said.collect())
 }
 
-/// Tells machines what to run; those that could not be told, and why.
+/// Tells machines what to run, as [`want_command`]; those that could not be told, and why.
 ///
 /// # Errors
 /// As [`crate::process::ask`].
-pub fn want(cloud: &Cloud, wishes: &[(&Machine, &str)]) -> Result<BTreeMap<String, String>> {
+pub fn want(
+    cloud: &Cloud,
+    wishes: &[(&Machine, &str)],
+    keep: bool,
+) -> Result<BTreeMap<String, String>> {
     #[derive(Deserialize)]
     struct Answer {
         name: String,
         error: Option<String>,
     }
+    if wishes.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let wishes: Vec<_> = wishes
         .iter()
         .map(|(machine, system)| format!("{}={system}", machine.place()))
         .collect();
-    let answers: Vec<Answer> = cloud.ask(want_command(cloud, &wishes))?;
+    let answers: Vec<Answer> = cloud.ask(want_command(cloud, &wishes, keep))?;
     let failed = answers.into_iter();
     Ok(failed.filter_map(|a| Some((a.name, a.error?))).collect())
 }

@@ -99,6 +99,12 @@ pub enum Verb {
     /// take it when they start. Ends with a table; fails with status 1 if a machine did not take it.
     Deploy(DeployArgs),
 
+    /// Let machines go back to the system that they ran before the last `deploy`, and wait until they have.
+    ///
+    /// As they try any other system. Machines that are off are told as well. A second time goes no further back; `deploy`
+    /// goes forward again.
+    Rollback(RollbackArgs),
+
     /// The bucket that machines fetch systems from.
     #[command(subcommand)]
     Cache(CacheVerb),
@@ -271,6 +277,23 @@ pub struct DeployArgs {
     #[command(flatten)]
     pub names: NamesArgs,
 
+    #[command(flatten)]
+    pub rollout: RolloutArgs,
+}
+
+/// Flags of `rollback`.
+#[derive(Args)]
+pub struct RollbackArgs {
+    #[command(flatten)]
+    pub names: NamesArgs,
+
+    #[command(flatten)]
+    pub rollout: RolloutArgs,
+}
+
+/// How machines are told what to run.
+#[derive(Args)]
+pub struct RolloutArgs {
     /// How many machines at a time, or how many of a hundred: `5`, `10%`.
     ///
     /// The next wave begins when the last one has decided. Default: all at once.

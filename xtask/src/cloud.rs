@@ -75,6 +75,9 @@ pub struct Machine {
     pub machine_type: String,
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// The keys that begin with `workspace-`.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
     #[serde(default)]
     pub interfaces: Vec<Interface>,
     #[serde(default)]

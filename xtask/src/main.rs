@@ -10,6 +10,7 @@ mod output;
 mod placement;
 mod process;
 mod project;
+mod rollout;
 mod stack;
 mod systems;
 mod terraform;
@@ -26,7 +27,7 @@ use crate::{
     error::{Error, Kind, Told},
     verbs::{
         apply, cache, deploy, destroy, docs, doctor, image, images, logs, open, password, plan,
-        power, prune, push, rehearse, ssh, status, test, up, vm,
+        power, prune, push, rehearse, rollback, ssh, status, test, up, vm,
     },
 };
 
@@ -62,6 +63,7 @@ fn run(cli: &Cli) -> Result<()> {
         Verb::Plan(args) => plan::run(cli, args),
         Verb::Apply(args) => apply::run(cli, args),
         Verb::Deploy(args) => deploy::run(cli, args),
+        Verb::Rollback(args) => rollback::run(cli, args),
         Verb::Cache(CacheVerb::Key) => cache::key(cli),
         Verb::Up(args) => up::run(cli, args),
         Verb::Status(args) => status::run(cli, args),

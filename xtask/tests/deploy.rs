@@ -3,131 +3,14 @@
 
 mod shop;
 mod support;
+mod systems;
 
 use std::fs;
 
-use serde_json::{Value, json};
-use shop::{IMAGE, PROJECT, Shop, Store, assert_ok};
+use serde_json::Value;
+use shop::{PROJECT, Store, assert_ok};
 use support::{stderr, stdout};
-
-const CACHE: &str = "acme-data-science-workspace-cache";
-const SECRET: &str = "acme-data-science-1:poison";
-
-/// The system of a workspace; its closure is itself and one path that all have.
-fn system(name: &str) -> String {
-    let first = &name[..1];
-    format!("/nix/store/{}-nixos-system-{name}", first.repeat(32))
-}
-
-fn common() -> String {
-    format!("/nix/store/{}-common", "0".repeat(32))
-}
-
-/// A cloud in which alice and bob have machines, and a nix that has their systems.
-fn shop(store: &Store) -> Shop {
-    let shop = store.shop();
-    assert_ok(&shop.xtask(&["push"]));
-    shop.network();
-    let region = "europe-west4";
-    shop.google(&[
-        "buckets",
-        "ensure",
-        CACHE,
-        "--project",
-        PROJECT,
-        "--location",
-        region,
-    ]);
-    let image = format!("projects/{PROJECT}/global/images/{IMAGE}");
-    for name in ["alice", "bob"] {
-        let machine = json!({
-            "name": name, "machineType": "zones/europe-west4-a/machineTypes/n2-standard-8",
-            "labels": {"workspace": name},
-            "metadata": {"items": [{"key": "enable-guest-attributes", "value": "TRUE"}, {"key": "kept", "value": "yes"}]},
-            "disks": [{"boot": true, "initializeParams": {"sourceImage": image, "diskSizeGb": "10"}}],
-            "networkInterfaces": [{"subnetwork": "regions/europe-west4/subnetworks/s"}],
-        });
-        shop.change("POST", "instances", &machine);
-    }
-    let evaluate = ["alice", "bob"].map(|name| {
-        let (out, drv) = (system(name), format!("{}.drv", system(name)));
-        format!(
-            "case \"$*\" in *'\"{name}\"'*) printf '%s' \"$comma\" '\"{name}\":{{\"drvPath\":\"{drv}\",\"outPath\":\"{out}\"}}'; comma=, ;; esac;"
-        )
-    });
-    // Of a closure it makes one file a path, as Nix does, of those that are not there.
-    let script = format!(
-        r#"case "$1 $2" in
-        "eval "*) printf '{{'; {} printf '}}' ;;
-        "path-info "*) for path in "$@"; do case $path in /nix/store/*) echo $path ;; esac; done; echo {} ;;
-        "key "*) case "$*" in
-            *generate-secret*) printf {SECRET} ;;
-            *) read -r secret; echo "${{secret%%:*}}:public" ;;
-            esac ;;
-        "copy "*)
-            for word in "$@"; do
-                case $word in
-                file://*) folder=${{word#file://}}; folder=${{folder%%\?*}}; key=${{word##*secret-key=}} ;;
-                esac
-            done
-            read -r secret < $key
-            echo "signed with $secret" >> '{}'
-            echo StoreDir: /nix/store > $folder/nix-cache-info
-            for path in "$@" {}; do
-                case $path in
-                /nix/store/*)
-                    name=${{path#/nix/store/}}; hash=${{name%%-*}}
-                    [ -e $folder/$hash.narinfo ] && continue
-                    echo "contents of $path" > $folder/$hash.nar.zst
-                    printf 'StorePath: %s\nURL: %s.nar.zst\n' $path $hash > $folder/$hash.narinfo ;;
-                esac
-            done ;;
-        esac"#,
-        evaluate.concat(),
-        common(),
-        shop.world.path("signatures").display(),
-        common(),
-    );
-    shop.world.program("nix", &script);
-    shop
-}
-
-fn says(shop: &Shop, name: &str, state: &str, reason: &str) {
-    let wanted = system(name);
-    let runs = if state == "current" {
-        wanted.clone()
-    } else {
-        common()
-    };
-    for (key, value) in [
-        ("wanted", wanted.as_str()),
-        ("system", &runs),
-        ("reason", reason),
-        ("state", state),
-    ] {
-        shop.says(name, key, value);
-    }
-}
-
-fn objects(shop: &Shop) -> Vec<String> {
-    let objects = shop.google(&["objects", "list", &format!("gs://{CACHE}")]);
-    let objects = objects.as_array().unwrap();
-    objects
-        .iter()
-        .map(|object| object["name"].as_str().unwrap().to_owned())
-        .collect()
-}
-
-fn metadata(shop: &Shop, name: &str, key: &str) -> Option<String> {
-    let records = shop.records();
-    let machine = format!("compute/projects/{PROJECT}/zones/europe-west4-a/instances/{name}");
-    let items = records[&machine]["metadata"]["items"]
-        .as_array()
-        .unwrap()
-        .clone();
-    let item = items.into_iter().find(|item| item["key"] == key)?;
-    Some(item["value"].as_str().unwrap().to_owned())
-}
+use systems::{SECRET, metadata, objects, says, shop, system};
 
 #[test]
 fn a_system_is_signed_uploaded_and_wanted_and_the_second_time_nothing_is_sent() {

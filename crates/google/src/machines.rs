@@ -38,6 +38,17 @@ pub struct Instance {
     /// Its labels.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// Of its metadata what is about its workspace: the keys that begin with `workspace-`. Others may hold what is
+    /// nobody's to print.
+    #[serde(default, deserialize_with = "of_workspace")]
+    pub metadata: BTreeMap<String, String>,
+    /// When it was last switched on, in seconds since 1970.
+    #[serde(
+        default,
+        rename(deserialize = "lastStartTimestamp", serialize = "started"),
+        deserialize_with = "crate::storage::seconds_if_any"
+    )]
+    pub started: Option<i64>,
     /// Where it is connected.
     #[serde(default, rename(serialize = "interfaces"))]
     pub network_interfaces: Vec<Interface>,
@@ -354,6 +365,25 @@ fn lasts<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Vec<String>,
 
 fn last_part(url: &str) -> String {
     url.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+fn of_workspace<'de, D: Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<BTreeMap<String, String>, D::Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Metadata {
+        items: Vec<Item>,
+    }
+    #[derive(Deserialize)]
+    struct Item {
+        key: String,
+        #[serde(default)]
+        value: String,
+    }
+    let items = Metadata::deserialize(from)?.items.into_iter();
+    let ours = items.filter(|item| item.key.starts_with("workspace-"));
+    Ok(ours.map(|item| (item.key, item.value)).collect())
 }
 
 fn addresses<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Vec<String>, D::Error> {

@@ -284,6 +284,9 @@ enum Instances {
         /// The key
         #[arg(long)]
         key: String,
+        /// By the same write, keep in this key what the other one held, where that changes
+        #[arg(long, value_name = "KEY")]
+        keep_in: Option<String>,
         /// ZONE/NAME=VALUE, one or more
         #[arg(required = true, value_name = "ZONE/NAME=VALUE", value_parser = place_value)]
         at: Vec<(Place, String)>,
@@ -425,8 +428,13 @@ fn instances(cloud: &Client, verb: Instances) -> Result<()> {
         Instances::Start { of, at } => cloud.power(&of.project, &at, Power::Start)?,
         Instances::Stop { of, at } => cloud.power(&of.project, &at, Power::Stop)?,
         Instances::Reset { of, at } => cloud.power(&of.project, &at, Power::Reset)?,
-        Instances::SetMetadata { of, key, at } => {
-            print(&cloud.set_metadata_of(&of.project, &key, &at));
+        Instances::SetMetadata {
+            of,
+            key,
+            keep_in,
+            at,
+        } => {
+            print(&cloud.set_metadata_of(&of.project, &key, keep_in.as_deref(), &at));
         }
         Instances::GuestAttributes { of, namespace, at } => {
             print(&cloud.guest_attributes_of(&of.project, &namespace, &at));

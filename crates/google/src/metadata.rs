@@ -32,12 +32,35 @@ struct Item {
     value: String,
 }
 
+impl Metadata {
+    /// What the key held before.
+    fn set(&mut self, key: &str, value: &str) -> Option<String> {
+        let value = value.to_owned();
+        match self.items.iter_mut().find(|item| item.key == key) {
+            Some(item) => Some(std::mem::replace(&mut item.value, value)),
+            None => {
+                let key = key.to_owned();
+                self.items.push(Item { key, value });
+                None
+            }
+        }
+    }
+}
+
 impl Client {
     /// Sets one key of a machine's metadata and leaves the others alone; whether it was another value.
+    /// What it was goes, by the same write, into the key `keep_in`, if one is given.
     ///
     /// # Errors
     /// There is no such machine; as any call.
-    pub fn set_metadata(&self, project: &str, at: &Place, key: &str, value: &str) -> Result<bool> {
+    pub fn set_metadata(
+        &self,
+        project: &str,
+        at: &Place,
+        key: &str,
+        value: &str,
+        keep_in: Option<&str>,
+    ) -> Result<bool> {
         let doing = format!("Metadata of {}", at.name);
         let mut races = 0;
         loop {
@@ -49,7 +72,8 @@ impl Client {
             let get = Call::new(SERVICE, "GET", self.instance_url(project, at, ""))
                 .query("fields", "metadata");
             let Instance { metadata } = self.call(&get)?.into(SERVICE, &doing)?;
-            let Some(reply) = self.write_metadata(project, at, metadata, key, value)? else {
+            let Some(reply) = self.write_metadata(project, at, metadata, key, value, keep_in)?
+            else {
                 return Ok(false);
             };
             // Another writer's change: the fingerprint is no longer the one that was read.
@@ -71,14 +95,14 @@ impl Client {
         mut metadata: Metadata,
         key: &str,
         value: &str,
+        keep_in: Option<&str>,
     ) -> Result<Option<Reply>> {
-        match metadata.items.iter_mut().find(|item| item.key == key) {
-            Some(item) if item.value == value => return Ok(None),
-            Some(item) => value.clone_into(&mut item.value),
-            None => metadata.items.push(Item {
-                key: key.to_owned(),
-                value: value.to_owned(),
-            }),
+        let old = metadata.set(key, value);
+        if old.as_deref() == Some(value) {
+            return Ok(None);
+        }
+        if let (Some(keep_in), Some(old)) = (keep_in, old) {
+            metadata.set(keep_in, &old);
         }
         let url = self.instance_url(project, at, "/setMetadata");
         let set = Call::new(SERVICE, "POST", url)
@@ -132,6 +156,7 @@ impl Client {
         &self,
         project: &str,
         key: &str,
+        keep_in: Option<&str>,
         machines: &[(Place, String)],
     ) -> Vec<Value> {
         let doing = |at: &Place| format!("Metadata of {}", at.name);
@@ -139,13 +164,17 @@ impl Client {
         let begun: Mutex<BTreeMap<&str, Vec<_>>> = Mutex::default();
         let results = crate::machines::each(machines, |(at, value)| {
             let reply = match known.get(at) {
-                Some(known) => self.write_metadata(project, at, known.clone(), key, value)?,
-                None => return self.set_metadata(project, at, key, value),
+                Some(known) => {
+                    self.write_metadata(project, at, known.clone(), key, value, keep_in)?
+                }
+                None => return self.set_metadata(project, at, key, value, keep_in),
             };
             match reply {
                 None => Ok(false),
                 // Somebody has changed it since the list.
-                Some(reply) if reply.status == 412 => self.set_metadata(project, at, key, value),
+                Some(reply) if reply.status == 412 => {
+                    self.set_metadata(project, at, key, value, keep_in)
+                }
                 Some(reply) => {
                     let operation: Operation = reply.into(SERVICE, &doing(at))?;
                     let mut begun = begun.lock().expect("no panic while held");

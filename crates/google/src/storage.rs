@@ -90,6 +90,14 @@ pub(crate) fn seconds<'de, D: Deserializer<'de>>(from: D) -> std::result::Result
     unix_seconds(&text).ok_or_else(|| serde::de::Error::custom(format!("`{text}` is no time")))
 }
 
+/// The same, of a field that may be missing.
+pub(crate) fn seconds_if_any<'de, D: Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<Option<i64>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    Ok(text.as_deref().and_then(unix_seconds))
+}
+
 /// Fractions of a second are left out. A library for this would take a tenth of the build.
 fn unix_seconds(text: &str) -> Option<i64> {
     let number = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();

@@ -94,7 +94,9 @@ fn metadata_of_many_machines_takes_one_write_each_and_a_few_lists() {
     });
     world.strike(Rule::nth(1, fault).of("POST", "*/w7/setMetadata"));
 
-    let results = world.client().set_metadata_of(PROJECT, "color", &values);
+    let results = world
+        .client()
+        .set_metadata_of(PROJECT, "color", None, &values);
 
     let log = world.sim.log();
     let (writes, reads): (Vec<_>, Vec<_>) = log.iter().partition(|call| call.mutates);
@@ -118,7 +120,7 @@ fn metadata_of_many_machines_takes_one_write_each_and_a_few_lists() {
     world.sim.clear_log();
     let again = world
         .client()
-        .set_metadata_of(PROJECT, "color", &values[..7]);
+        .set_metadata_of(PROJECT, "color", None, &values[..7]);
     assert!(
         again.iter().all(|result| result["changed"] == false),
         "{again:?}"
@@ -138,7 +140,9 @@ fn metadata_that_was_changed_since_the_list_is_read_again() {
         retry_after: None,
     };
     world.strike(Rule::nth(1, stale).of("POST", "*/w1/setMetadata"));
-    let results = world.client().set_metadata_of(PROJECT, "color", &values);
+    let results = world
+        .client()
+        .set_metadata_of(PROJECT, "color", None, &values);
     assert!(
         results.iter().all(|result| result["changed"] == true),
         "{results:?}"

@@ -17,6 +17,7 @@ pub mod power;
 pub mod prune;
 pub mod push;
 pub mod rehearse;
+pub mod rollback;
 pub mod ssh;
 pub mod status;
 pub mod test;

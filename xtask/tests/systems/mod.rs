@@ -1,0 +1,177 @@
+//! A shop with machines, and a made-up nix that builds, signs and packs their systems.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::{
+    fs,
+    process::Output,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+use crate::shop::{IMAGE, PROJECT, Shop, Store, assert_ok};
+
+pub const CACHE: &str = "acme-data-science-workspace-cache";
+pub const SECRET: &str = "acme-data-science-1:poison";
+
+/// The system of a workspace; its closure is itself and one path that all have.
+pub fn system(name: &str) -> String {
+    let first = &name[..1];
+    format!("/nix/store/{}-nixos-system-{name}", first.repeat(32))
+}
+
+/// A later system of a workspace: its number is 2 or more.
+pub fn later(name: &str, number: usize) -> String {
+    let hash = format!("{}{number}", &name[..1].repeat(31));
+    format!("/nix/store/{hash}-nixos-system-{name}")
+}
+
+/// Deploys a system to a machine that takes it.
+pub fn deploys(shop: &Shop, name: &str, system: &str) {
+    assert_ok(&deploys_to(shop, name, system, system, "current"));
+}
+
+/// Deploys a system to a machine that says this once it has been told: what it runs, and how that came.
+pub fn deploys_to(shop: &Shop, name: &str, system: &str, runs: &str, state: &str) -> Output {
+    builds(shop, name, system);
+    let deploy = shop.spawn_group(&["deploy", name, "--look", "1"]);
+    let start = Instant::now();
+    while metadata(shop, name, "workspace-system").as_deref() != Some(system) {
+        assert!(start.elapsed() < Duration::from_secs(60), "never told");
+        sleep(Duration::from_millis(20));
+    }
+    reports(shop, name, system, runs, state, "why");
+    deploy.wait_with_output().unwrap()
+}
+
+pub fn common() -> String {
+    format!("/nix/store/{}-common", "0".repeat(32))
+}
+
+/// A cloud in which alice and bob have machines, and a nix that has their systems.
+pub fn shop(store: &Store) -> Shop {
+    let shop = store.shop();
+    assert_ok(&shop.xtask(&["push"]));
+    shop.network();
+    let region = "europe-west4";
+    shop.google(&[
+        "buckets",
+        "ensure",
+        CACHE,
+        "--project",
+        PROJECT,
+        "--location",
+        region,
+    ]);
+    let image = format!("projects/{PROJECT}/global/images/{IMAGE}");
+    for name in ["alice", "bob"] {
+        let machine = json!({
+            "name": name, "machineType": "zones/europe-west4-a/machineTypes/n2-standard-8",
+            "labels": {"workspace": name},
+            "metadata": {"items": [{"key": "enable-guest-attributes", "value": "TRUE"}, {"key": "kept", "value": "yes"}]},
+            "disks": [{"boot": true, "initializeParams": {"sourceImage": image, "diskSizeGb": "10"}}],
+            "networkInterfaces": [{"subnetwork": "regions/europe-west4/subnetworks/s"}],
+        });
+        shop.change("POST", "instances", &machine);
+    }
+    nix(&shop);
+    shop
+}
+
+/// Makes the checkout have this system for a workspace.
+pub fn builds(shop: &Shop, name: &str, system: &str) {
+    fs::write(shop.world.path("systems").join(name), format!("{system}\n")).unwrap();
+}
+
+/// Puts a made-up nix on the world's PATH. Beside what the world's own does it has the systems of alice and bob.
+pub fn nix(shop: &Shop) {
+    let folder = shop.world.path("systems");
+    fs::create_dir(&folder).unwrap();
+    let evaluate = ["alice", "bob"].map(|name| {
+        builds(shop, name, &system(name));
+        format!(
+            r#"case "$*" in *'"{name}"'*) read -r out < '{}'; printf '%s"{name}":{{"drvPath":"%s.drv","outPath":"%s"}}' "$comma" "$out" "$out"; comma=, ;; esac;"#,
+            folder.join(name).display()
+        )
+    });
+    // Of a closure it makes one file a path, as Nix does, of those that are not there.
+    let script = format!(
+        r#"case "$1 $2" in
+        "eval "*) printf '{{'; {} printf '}}' ;;
+        "path-info "*) for path in "$@"; do case $path in /nix/store/*) echo $path ;; esac; done; echo {} ;;
+        "key "*) case "$*" in
+            *generate-secret*) printf {SECRET} ;;
+            *) read -r secret; echo "${{secret%%:*}}:public" ;;
+            esac ;;
+        "copy "*)
+            for word in "$@"; do
+                case $word in
+                file://*) folder=${{word#file://}}; folder=${{folder%%\?*}}; key=${{word##*secret-key=}} ;;
+                esac
+            done
+            read -r secret < $key
+            echo "signed with $secret" >> '{}'
+            echo StoreDir: /nix/store > $folder/nix-cache-info
+            for path in "$@" {}; do
+                case $path in
+                /nix/store/*)
+                    name=${{path#/nix/store/}}; hash=${{name%%-*}}
+                    [ -e $folder/$hash.narinfo ] && continue
+                    echo "contents of $path" > $folder/$hash.nar.zst
+                    printf 'StorePath: %s\nURL: %s.nar.zst\nNarSize: 1000\nReferences: {}\n' $path $hash > $folder/$hash.narinfo ;;
+                esac
+            done ;;
+        esac"#,
+        evaluate.concat(),
+        common(),
+        shop.world.path("signatures").display(),
+        common(),
+        common().trim_start_matches("/nix/store/"),
+    );
+    shop.world.program("nix", &script);
+}
+
+/// What the agent of a machine says that was told to run its first system.
+pub fn says(shop: &Shop, name: &str, state: &str, reason: &str) {
+    let wanted = system(name);
+    let runs = if state == "current" {
+        wanted.clone()
+    } else {
+        common()
+    };
+    reports(shop, name, &wanted, &runs, state, reason);
+}
+
+/// What the agent of a machine says.
+pub fn reports(shop: &Shop, name: &str, wanted: &str, runs: &str, state: &str, reason: &str) {
+    for (key, value) in [
+        ("wanted", wanted),
+        ("system", runs),
+        ("reason", reason),
+        ("state", state),
+    ] {
+        shop.says(name, key, value);
+    }
+}
+
+pub fn objects(shop: &Shop) -> Vec<String> {
+    let objects = shop.google(&["objects", "list", &format!("gs://{CACHE}")]);
+    let objects = objects.as_array().unwrap();
+    objects
+        .iter()
+        .map(|object| object["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+pub fn metadata(shop: &Shop, name: &str, key: &str) -> Option<String> {
+    let records = shop.records();
+    let machine = format!("compute/projects/{PROJECT}/zones/europe-west4-a/instances/{name}");
+    let items = records[&machine]["metadata"]["items"]
+        .as_array()
+        .unwrap()
+        .clone();
+    let item = items.into_iter().find(|item| item["key"] == key)?;
+    Some(item["value"].as_str().unwrap().to_owned())
+}
