@@ -12,6 +12,14 @@
         path = ./cpp;
         description = "C++ with make and gdb";
       };
+      cuda-python = {
+        path = ./cuda-python;
+        description = "Python with PyTorch on GPUs";
+      };
+      cuda-cpp = {
+        path = ./cuda-cpp;
+        description = "CUDA C++ with nvcc and CMake";
+      };
       r = {
         path = ./r;
         description = "R with the tidyverse and a Jupyter kernel";
