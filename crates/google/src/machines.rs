@@ -247,15 +247,13 @@ impl Client {
                 });
             }
         });
-        std::thread::scope(|scope| {
-            for (zone, operations) in begun.into_inner().expect("no panic while held") {
-                scope.spawn(move || match self.finish_all(project, zone, operations) {
-                    Ok(errors) => errors.into_iter().for_each(|(_, error)| failed(error)),
-                    Err(error) => failed(error),
-                });
-            }
-        });
+        let begun = begun.into_inner().expect("no panic while held");
+        for (_, _, error) in self.finish_zones(project, begun) {
+            failed(error);
+        }
         let mut failures = failures.into_inner().expect("no panic while held");
+        // A zone whose operations cannot be listed.
+        failures.dedup_by(|a: &mut Error, b| a.what == b.what);
         if failures.is_empty() {
             return Ok(());
         }
@@ -268,6 +266,35 @@ impl Client {
             error.what = format!("{} (and {others} more)", error.what);
         }
         Err(error)
+    }
+
+    /// Waits until operations are done, each given with what it does in words, in all zones at once. Returns zone, words
+    /// and what became of it of each that failed.
+    pub(crate) fn finish_zones<'a>(
+        &self,
+        project: &str,
+        begun: HashMap<&'a str, Vec<(Operation, String)>>,
+    ) -> Vec<(&'a str, String, Error)> {
+        let failures = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for (zone, operations) in begun {
+                let failures = &failures;
+                scope.spawn(move || {
+                    let all: Vec<_> = operations.iter().map(|(_, doing)| doing.clone()).collect();
+                    let failed = self.finish_all(project, zone, operations);
+                    // Of none it is known what became of it.
+                    let failed = failed.unwrap_or_else(|error| {
+                        let each = all.into_iter();
+                        each.map(|doing| (doing, error.clone())).collect()
+                    });
+                    let failed = failed
+                        .into_iter()
+                        .map(|(doing, error)| (zone, doing, error));
+                    failures.lock().expect("no panic while held").extend(failed);
+                });
+            }
+        });
+        failures.into_inner().expect("no panic while held")
     }
 
     fn begin_power(

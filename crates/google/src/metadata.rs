@@ -161,7 +161,7 @@ impl Client {
     ) -> Vec<Value> {
         let doing = |at: &Place| format!("Metadata of {}", at.name);
         let known = self.metadata_of_all(project, machines.len());
-        let begun: Mutex<BTreeMap<&str, Vec<_>>> = Mutex::default();
+        let begun: Mutex<HashMap<&str, Vec<_>>> = Mutex::default();
         let results = crate::machines::each(machines, |(at, value)| {
             let reply = match known.get(at) {
                 Some(known) => {
@@ -184,18 +184,11 @@ impl Client {
                 }
             }
         });
-        let mut failures = BTreeMap::new();
-        for (zone, operations) in begun.into_inner().expect("no panic while held") {
-            let all: Vec<_> = operations.iter().map(|(_, doing)| doing.clone()).collect();
-            let failed = self
-                .finish_all(project, zone, operations)
-                .unwrap_or_else(|error| {
-                    let each = all.into_iter();
-                    each.map(|doing| (doing, error.clone())).collect()
-                });
-            let failed = failed.into_iter();
-            failures.extend(failed.map(|(doing, error)| ((zone, doing), error)));
-        }
+        let begun = begun.into_inner().expect("no panic while held");
+        let failures = self.finish_zones(project, begun).into_iter();
+        let mut failures: HashMap<_, _> = failures
+            .map(|(zone, doing, error)| ((zone, doing), error))
+            .collect();
         let machines = machines.iter().map(|(at, _)| at);
         let results = machines.zip(results).map(|(at, result)| {
             let failure = failures.remove(&(at.zone.as_str(), doing(at)));

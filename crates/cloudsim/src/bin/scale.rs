@@ -1,15 +1,16 @@
 //! A fleet of many machines: how long the real `xtask` takes over it within Compute Engine's rate quota.
 //!
-//! `cargo run --release -p cloudsim --bin scale -- 1000 --json`; docs/cloudsim.md says what the numbers mean.
+//! `cargo run --release -p cloudsim --bin scale -- 1000 --json`, or with `--rollout`; docs/cloudsim.md says what the numbers mean.
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
-use cloudsim::{Options, Settings, Sim};
+use cloudsim::{Agents, Options, Settings, Sim};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fmt::Write as _;
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -21,12 +22,27 @@ const ZONES: [&str; 2] = ["europe-west4-a", "europe-west4-b"];
 /// <https://cloud.google.com/compute/api-quota>; here all of them share it.
 const REQUESTS_PER_MINUTE: u64 = 1500;
 
+/// Milliseconds that a call of a rollout takes at least.
+const LATENCY_MS: u64 = 50;
+
+/// Seconds of the agents' until `deploy` looks at what they say. They need half of it for a system that is good.
+const LOOK: u32 = 120;
+
 /// Time `xtask status`, `stop --all` and `start --all` over many simulated machines
 #[derive(Parser)]
 struct Cli {
     /// How many machines
     #[arg(default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..10_000))]
     machines: u16,
+    /// Instead, time `deploy` on machines with simulated agents, some of which fail
+    #[arg(long)]
+    rollout: bool,
+    /// Of a hundred machines about so many fail in a rollout
+    #[arg(long, value_name = "P", default_value_t = 3.0, requires = "rollout")]
+    failing: f64,
+    /// Seconds of the simulated agents' that pass in one of ours
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..), requires = "rollout")]
+    pace: u32,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -54,14 +70,20 @@ fn main() -> Result<()> {
     let cli = Cli::parse();
     eprintln!("building xtask and google");
     let programs = build()?;
-    let sim = Sim::start(Options::default())?;
+    let agents = cli.rollout.then_some(Agents {
+        most: usize::MAX,
+        failing_percent: cli.failing,
+        seed: 0,
+        pace: cli.pace,
+    });
+    let sim = Sim::start(Options {
+        agents: agents.clone(),
+        ..Options::default()
+    })?;
     let names: Vec<_> = (0..cli.machines).map(|n| format!("w{n:04}")).collect();
     eprintln!("making {} machines", names.len());
     make(&sim.url(), &names)?;
-    sim.set_settings(Settings {
-        requests_per_minute: [("compute.googleapis.com".to_owned(), REQUESTS_PER_MINUTE)].into(),
-        ..Settings::default()
-    });
+    sim.set_settings(quota());
     let folder = tempfile::tempdir()?;
     fs::write(folder.path().join("fleet.toml"), fleet(&names))?;
     let bench = Bench {
@@ -69,7 +91,20 @@ fn main() -> Result<()> {
         programs,
         folder,
     };
+    let result = match agents {
+        Some(agents) => rollouts(&bench, &names, &agents)?,
+        None => verbs(&bench, &names)?,
+    };
+    if cli.json {
+        println!("{result}");
+    } else {
+        println!("{result:#}");
+    }
+    Ok(())
+}
 
+/// Times `status`, `stop --all` and `start --all`.
+fn verbs(bench: &Bench, names: &[String]) -> Result<Value> {
     let status = bench.run(&["status"])?;
     let rows = status.answer["workspaces"].as_array();
     let whole = |row: &&Value| row["power"] == "RUNNING" && row["home"].is_object();
@@ -104,42 +139,131 @@ fn main() -> Result<()> {
     for (verb, run) in &runs {
         result[format!("{verb}_s")] = rounded(run.time.as_secs_f64()).into();
     }
-    if cli.json {
-        println!("{result}");
-        return Ok(());
+    Ok(result)
+}
+
+/// Times a rollout, and has another one stop at a limit.
+fn rollouts(bench: &Bench, names: &[String], agents: &Agents) -> Result<Value> {
+    bench.make_nix()?;
+    let planted: BTreeSet<&str> = names
+        .iter()
+        .map(String::as_str)
+        .filter(|name| agents.fails(name))
+        .collect();
+    for round in 1..=2 {
+        bench.publish(names, round)?;
     }
-    for (verb, run) in ["status", "stop", "start"].map(|verb| (verb, &runs[verb])) {
-        println!(
-            "{verb:6} {:7.1} s, {} calls, {} of them over the quota",
-            run.time.as_secs_f64(),
-            run.calls,
-            run.over_quota
-        );
+    bench.sim.set_settings(Settings {
+        latency_ms: LATENCY_MS,
+        ..quota()
+    });
+
+    let look = (LOOK / agents.pace).max(1).to_string();
+    let deploy = ["deploy", "--all", "--look", &look];
+    bench.wish(names, 1)?;
+    let whole = bench.run_to(&deploy, i32::from(!planted.is_empty()))?;
+    let of = |run: &Run, result: &str| -> BTreeSet<String> {
+        let machines = run.answer["machines"].as_array().into_iter().flatten();
+        machines
+            .filter(|machine| machine["result"] == result)
+            .filter_map(|machine| machine["name"].as_str().map(str::to_owned))
+            .collect()
+    };
+    let named = of(&whole, "failed");
+    ensure!(
+        named.iter().eq(planted.iter()),
+        "deploy names {named:?}; planted were {planted:?}"
+    );
+    let current = of(&whole, "current").len();
+    ensure!(
+        current == names.len() - planted.len(),
+        "of {} machines {current} took it",
+        names.len()
+    );
+
+    // A tenth at a time, and no further wave with more than a fifth of the failures.
+    let wave = names.len().div_ceil(10);
+    let limit = planted.len() / 5;
+    let mut failures = 0;
+    let waves = names.chunks(wave).take_while(|wave| {
+        let goes_on = failures <= limit;
+        failures += wave.iter().filter(|name| agents.fails(name)).count();
+        goes_on
+    });
+    let told: Vec<&String> = waves.flatten().collect();
+    let (wave, limit) = (wave.to_string(), limit.to_string());
+    let limits = ["--wave", &wave, "--max-failures", &limit];
+    bench.wish(names, 2)?;
+    let stopped = bench.run_to(
+        &[&deploy[..], &limits].concat(),
+        i32::from(!planted.is_empty()),
+    )?;
+    let named_until_then = of(&stopped, "failed");
+    let failing: Vec<_> = told.iter().filter(|name| agents.fails(name)).collect();
+    ensure!(
+        named_until_then
+            .iter()
+            .eq(failing.iter().map(|name| **name)),
+        "until the limit deploy names {named_until_then:?}, planted were {failing:?}"
+    );
+    let left_out = of(&stopped, "left out").len();
+    ensure!(
+        left_out == names.len() - told.len(),
+        "{left_out} machines were left out, of {} that were to be",
+        names.len() - told.len()
+    );
+
+    let calls = whole.calls as f64 / names.len() as f64;
+    Ok(json!({
+        "rollout_s": rounded(whole.time.as_secs_f64()),
+        "calls": whole.calls,
+        "calls_a_machine": rounded(calls),
+        "over_quota": whole.over_quota,
+        "failing_named": named.len(),
+        "failing_planted": planted.len(),
+        "peak_rss_mb": rounded(whole.peak_rss.max(stopped.peak_rss) as f64 / 1e6),
+        "limited": {
+            "rollout_s": rounded(stopped.time.as_secs_f64()),
+            "calls": stopped.calls,
+            "max_failures": limit.parse::<usize>()?,
+            "failing_named": named_until_then.len(),
+            "told": told.len(),
+            "left_out": left_out,
+        },
+    }))
+}
+
+/// The system of a machine, in a round of the bench.
+fn system(round: usize, index: usize, name: &str) -> String {
+    format!(
+        "/nix/store/{:032}-nixos-system-{name}",
+        round * 100_000 + index
+    )
+}
+
+fn quota() -> Settings {
+    Settings {
+        requests_per_minute: [("compute.googleapis.com".to_owned(), REQUESTS_PER_MINUTE)].into(),
+        ..Settings::default()
     }
-    println!("peak memory of a program: {} MB", result["peak_rss_mb"]);
-    Ok(())
 }
 
 fn rounded(number: f64) -> f64 {
     (number * 100.0).round() / 100.0
 }
 
-/// Builds the programs that are measured, and says where they are.
+/// Builds the programs that are measured as this one was built, and says where they are.
 fn build() -> Result<PathBuf> {
     let own = env::current_exe()?;
-    let target = own.parent().and_then(Path::parent);
+    let programs = own.parent().context("this program is in no folder")?;
+    let target = programs.parent();
     let target = target.context("this program is in no target folder of cargo")?;
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.args([
-        "build",
-        "--quiet",
-        "--release",
-        "-p",
-        "xtask",
-        "-p",
-        "google",
-    ]);
+    build.args(["build", "--quiet", "-p", "xtask", "-p", "google"]);
+    if programs.ends_with("release") {
+        build.arg("--release");
+    }
     build.arg("--target-dir").arg(target);
     build.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
     // What `cargo run` says of this package: some build scripts watch these, and would run anew for another's.
@@ -151,7 +275,7 @@ fn build() -> Result<PathBuf> {
     }
     let status = build.status().context("cannot run cargo")?;
     ensure!(status.success(), "xtask and google cannot be built");
-    Ok(target.join("release"))
+    Ok(programs.to_owned())
 }
 
 fn fleet(names: &[String]) -> String {
@@ -198,6 +322,7 @@ fn make(origin: &str, names: &[String]) -> Result<()> {
         insert(&scope, "disks", &disk)?;
         let machine = json!({
             "name": name, "machineType": format!("{scope}/machineTypes/n2-standard-8"), "labels": labels,
+            "metadata": {"items": [{"key": "enable-guest-attributes", "value": "TRUE"}]},
             "disks": [
                 {"boot": true, "autoDelete": true, "initializeParams": {"diskSizeGb": "50"}},
                 {"source": format!("projects/{PROJECT}/{scope}/disks/{home}"), "deviceName": "home"},
@@ -213,12 +338,69 @@ fn make(origin: &str, names: &[String]) -> Result<()> {
 }
 
 impl Bench {
+    /// Makes a nix that takes everything for built, and evaluates to what was wished for last.
+    fn make_nix(&self) -> Result<()> {
+        let folder = self.folder.path().join("bin");
+        fs::create_dir(&folder)?;
+        let script = format!(
+            "#!/bin/sh\ncase $1 in\neval) cat '{}' ;;\n\
+             path-info) for word; do case $word in /nix/store/*) echo \"$word\" ;; esac; done ;;\nesac\n",
+            self.folder.path().join("systems").display()
+        );
+        fs::write(folder.join("nix"), script)?;
+        fs::set_permissions(folder.join("nix"), fs::Permissions::from_mode(0o755))?;
+        Ok(())
+    }
+
+    /// Has these machines' systems evaluate to those of a round.
+    fn wish(&self, names: &[String], round: usize) -> Result<()> {
+        let systems = names.iter().enumerate().map(|(index, name)| {
+            let out = system(round, index, name);
+            (
+                name.clone(),
+                json!({"drvPath": format!("{out}.drv"), "outPath": out}),
+            )
+        });
+        let systems: serde_json::Map<_, _> = systems.collect();
+        fs::write(
+            self.folder.path().join("systems"),
+            Value::from(systems).to_string(),
+        )?;
+        Ok(())
+    }
+
+    /// Announces the systems of a round in the bucket, as an earlier `deploy` would have.
+    fn publish(&self, names: &[String], round: usize) -> Result<()> {
+        let (url, bucket) = (self.sim.url(), format!("{PROJECT}-workspace-cache"));
+        let agent = ureq::agent();
+        let post = |path: &str| {
+            let request = agent.post(format!("{url}/{path}"));
+            request.header("Authorization", "Bearer deployer")
+        };
+        if round == 1 {
+            let made = post(&format!("storage/v1/b?project={PROJECT}"));
+            made.send_json(json!({"name": bucket}))?;
+        }
+        for (index, name) in names.iter().enumerate() {
+            let path = system(round, index, name);
+            let hash = &path["/nix/store/".len()..][..32];
+            let name = format!("uploadType=media&name={hash}.narinfo");
+            post(&format!("upload/storage/v1/b/{bucket}/o?{name}")).send(path)?;
+        }
+        Ok(())
+    }
+
     /// Runs a verb of xtask, which must succeed.
     fn run(&self, words: &[&str]) -> Result<Run> {
+        self.run_to(words, 0)
+    }
+
+    /// Runs a verb of xtask, which must end with this status.
+    fn run_to(&self, words: &[&str], expected: i32) -> Result<Run> {
         eprintln!("xtask {}", words.join(" "));
         let path = env::var_os("PATH").unwrap_or_default();
         let path = env::join_paths(
-            [self.programs.clone()]
+            [self.programs.clone(), self.folder.path().join("bin")]
                 .into_iter()
                 .chain(env::split_paths(&path)),
         )?;
@@ -239,6 +421,10 @@ impl Bench {
                 "GOOGLE_COMPUTE_CUSTOM_ENDPOINT",
                 format!("{}/compute/v1/", self.sim.url()),
             )
+            .env(
+                "GOOGLE_STORAGE_CUSTOM_ENDPOINT",
+                format!("{}/storage/v1/", self.sim.url()),
+            )
             .stdin(Stdio::null())
             .stdout(File::create(&answer)?)
             .stderr(File::create(&said)?)
@@ -255,7 +441,7 @@ impl Bench {
         let time = begun.elapsed();
         let said = fs::read_to_string(said)?;
         ensure!(
-            status.success(),
+            status.code() == Some(expected),
             "xtask {}: {status}\n{said}",
             words.join(" ")
         );
