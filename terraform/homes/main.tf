@@ -50,6 +50,8 @@ resource "google_compute_disk" "homes" {
 
   lifecycle {
     prevent_destroy = true
+    # A home that was moved to another zone was made of a snapshot.
+    ignore_changes = [snapshot]
   }
 }
 

@@ -1,6 +1,7 @@
-//! Kills `up` at its calls, each time in a new simulated cloud: `cargo bench -p xtask --bench kill -- [--every K]`.
+//! Kills `up`, or `move`, at its calls, each time in a new simulated cloud:
+//! `cargo bench -p xtask --bench kill -- [--move] [--every K]`.
 //!
-//! Needs terraform and its provider. Prints what the next `up` did not mend, then how many calls, failures and seconds.
+//! Needs terraform and its provider. Prints what the next run did not mend, then how many calls, failures and seconds.
 
 #[path = "../tests/shop/mod.rs"]
 mod shop;
@@ -17,10 +18,14 @@ use std::{
 };
 
 use clap::Parser;
+use cloudsim::{Fault, Rule};
 
 /// Kill `up` at its calls, and see the next one finish it
 #[derive(Parser)]
 struct Args {
+    /// Kill `move` instead, of a workspace whose zone has no room
+    #[arg(long = "move")]
+    moves: bool,
     /// Kill at every Kth call; 1 is the full matrix
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     every: u16,
@@ -42,9 +47,20 @@ fn main() -> ExitCode {
         return ExitCode::from(3);
     }
     let store = shop::Store::new(0);
-    let expected = stage::undisturbed(&store);
+    let undisturbed = (!args.moves).then(|| stage::undisturbed(&store));
+    let stuck = args.moves.then(|| stage::Stuck::new(&store));
+    let total = match (&undisturbed, &stuck) {
+        (Some(up), _) => up.calls,
+        (_, Some(stuck)) => stuck.calls(&store),
+        _ => unreachable!("it is one or the other"),
+    };
+    let killed_at = |call: usize| match (&undisturbed, &stuck) {
+        (Some(up), _) => stage::killed_at(&store, call, up),
+        (_, Some(stuck)) => stuck.killed(&store, Rule::nth(call as u64, Fault::NoReply)),
+        _ => unreachable!("it is one or the other"),
+    };
     let started = Instant::now();
-    let every = (1..=expected.calls).step_by(args.every.into());
+    let every = (1..=total).step_by(args.every.into());
     let calls = if args.at.is_empty() {
         every.collect()
     } else {
@@ -59,12 +75,12 @@ fn main() -> ExitCode {
         for _ in 0..args.jobs {
             scope.spawn(|| {
                 while let Some(&call) = calls.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(wrong) = stage::killed_at(&store, call, &expected) {
+                    if let Err(wrong) = killed_at(call) {
                         failures.fetch_add(1, Ordering::Relaxed);
                         println!("killed at call {call}: {wrong}");
                     }
                     let run = run.fetch_add(1, Ordering::Relaxed) + 1;
-                    eprintln!("{run} calls, the last of them {call} of {}", expected.calls);
+                    eprintln!("{run} calls, the last of them {call} of {total}");
                 }
             });
         }
@@ -73,7 +89,7 @@ fn main() -> ExitCode {
     println!(
         "killed at {} of {} calls, {failures} failures, {} s",
         run.into_inner(),
-        expected.calls,
+        total,
         started.elapsed().as_secs()
     );
     ExitCode::from(u8::from(failures > 0))

@@ -118,6 +118,13 @@ pub enum Verb {
     /// Stop machines, and wait until they have stopped. What is open on them is lost, what is saved is not.
     Stop(NamesArgs),
 
+    /// Move a workspace to another zone, with all that is on its home disk.
+    ///
+    /// For when its zone has no machine left. The machine is stopped, its home disk copied, and the machine made anew
+    /// beside the copy. It can be stopped at any moment and run again: it goes on where it stopped. Where no zone is named,
+    /// a workspace that runs stays where it is.
+    Move(MoveArgs),
+
     /// Print a workspace's password, on stdout alone.
     Password(PasswordArgs),
 
@@ -259,6 +266,26 @@ pub struct NamesArgs {
     /// All of them.
     #[arg(long, conflicts_with = "names")]
     pub all: bool,
+}
+
+/// Flags of `move`.
+#[derive(Args)]
+pub struct MoveArgs {
+    /// The workspace.
+    #[arg(value_name = "NAME")]
+    pub name: String,
+
+    /// The zone to move to, any of the fleet's region.
+    ///
+    /// Default: those of fleet.toml in turn, beginning after the one that it is in, until one has room.
+    #[arg(long, value_name = "ZONE")]
+    pub zone: Option<String>,
+
+    /// Delete the disk in the old zone once the machine in the new one works, and those of earlier moves.
+    ///
+    /// Default: they are kept, and cost what they did.
+    #[arg(long)]
+    pub destroy_old_disk: bool,
 }
 
 /// Flags of `status`.

@@ -28,6 +28,22 @@ pub const REVISION: &str = "flake-revision";
 /// The label that a workspace's machine and disks have: its name.
 pub const WORKSPACE: &str = "workspace";
 
+/// The label that says which part a home disk has in a move, while there are two: [`ARRIVING`] or [`ARRIVED`] on the
+/// one in the new zone, [`LEFT`] on the other, for good.
+pub const MOVE: &str = "move";
+
+/// A copy that is not the home yet.
+pub const ARRIVING: &str = "arriving";
+
+/// The home, whose machine has not been seen to work yet.
+pub const ARRIVED: &str = "arrived";
+
+/// A home no more: everything on it was moved.
+pub const LEFT: &str = "left";
+
+/// The label on the disk in the new zone: the zone that the home comes from.
+pub const MOVED_FROM: &str = "moved-from";
+
 /// Google deletes a disk within seconds.
 const DELETION_PATIENCE: Duration = Duration::from_secs(300);
 
@@ -82,6 +98,9 @@ pub struct Machine {
     pub interfaces: Vec<Interface>,
     #[serde(default)]
     pub disks: Vec<Attached>,
+    /// When it was last switched on, in seconds since 1970.
+    #[serde(default)]
+    pub started: Option<i64>,
 }
 
 /// A machine's connection to a network.
@@ -102,6 +121,9 @@ pub struct Attached {
 #[serde(rename_all = "camelCase")]
 pub struct Disk {
     pub name: String,
+    /// Another disk of the same name has another one.
+    #[serde(default)]
+    pub id: String,
     pub zone: String,
     /// CREATING, READY, DELETING and others.
     #[serde(default)]
@@ -112,8 +134,12 @@ pub struct Disk {
     pub labels: BTreeMap<String, String>,
     pub source_image: Option<String>,
     pub source_snapshot: Option<String>,
-    /// None if no machine ever had it.
-    pub last_attach_timestamp: Option<String>,
+    /// Of that snapshot; another one of the same name has another.
+    pub source_snapshot_id: Option<String>,
+    /// When a machine last got it, in seconds since 1970; none if no machine ever did.
+    pub last_attached: Option<i64>,
+    /// When a machine last lost it, in seconds since 1970.
+    pub last_detached: Option<i64>,
     #[serde(default)]
     pub users: Vec<String>,
 }
@@ -133,16 +159,54 @@ impl Machine {
 impl Disk {
     /// Whether nothing can be on it: it was made of nothing, and no machine ever had it.
     pub fn is_blank(&self) -> bool {
-        self.source_image.is_none()
-            && self.source_snapshot.is_none()
-            && self.last_attach_timestamp.is_none()
-            && self.users.is_empty()
+        self.source_image.is_none() && self.source_snapshot.is_none() && self.is_untouched()
+    }
+
+    /// Whether nothing was written to it since it was made: no machine ever had it.
+    pub fn is_untouched(&self) -> bool {
+        self.last_attached.is_none() && self.users.is_empty()
     }
 
     /// The workspace whose home it is.
     pub fn home_of(&self) -> Option<&str> {
+        let home = !matches!(self.part(), Some(ARRIVING | LEFT));
+        self.named_home_of().filter(|_| home)
+    }
+
+    /// The workspace whose home it is, was or is to be.
+    pub fn named_home_of(&self) -> Option<&str> {
         let workspace = self.labels.get(WORKSPACE)?;
         (self.name.strip_prefix("home-") == Some(workspace)).then_some(workspace)
+    }
+
+    /// Its part in a move.
+    pub fn part(&self) -> Option<&str> {
+        self.labels.get(MOVE).map(String::as_str)
+    }
+
+    /// As `google` takes it.
+    pub fn place(&self) -> String {
+        format!("{}/{}", self.zone, self.name)
+    }
+}
+
+/// A home has moved from the moment that its copy is marked so: the mark on the one that it left follows, and counts as
+/// set until then.
+fn leave(disks: &mut [Disk]) {
+    let arrived = |disk: &&Disk| disk.part() == Some(ARRIVED);
+    let arrived: Vec<String> = disks
+        .iter()
+        .filter(arrived)
+        .filter_map(|disk| disk.home_of().map(str::to_owned))
+        .collect();
+    let moved = |disk: &&mut Disk| {
+        disk.part().is_none()
+            && disk
+                .home_of()
+                .is_some_and(|name| arrived.iter().any(|it| it == name))
+    };
+    for disk in disks.iter_mut().filter(moved) {
+        disk.labels.insert(MOVE.to_owned(), LEFT.to_owned());
     }
 }
 
@@ -190,6 +254,14 @@ impl Cloud {
     /// As [`process::ask`].
     pub fn tell(&self, words: Argv) -> Result<()> {
         process::ask(&self.root, &self.command(words)).map(drop)
+    }
+
+    /// Has `google` do this, for what it prints also when it fails: both.
+    ///
+    /// # Errors
+    /// As [`process::ask_why`].
+    pub fn tell_why(&self, words: Argv) -> Result<(String, Result<()>)> {
+        process::ask_why(&self.root, &self.command(words))
     }
 
     /// Has `google` do this with a secret on its stdin.
@@ -284,7 +356,9 @@ impl Cloud {
     /// # Errors
     /// As [`process::ask`].
     pub fn disks(&self) -> Result<Vec<Disk>> {
-        self.ask(self.disks_command())
+        let mut disks: Vec<Disk> = self.ask(self.disks_command())?;
+        leave(&mut disks);
+        Ok(disks)
     }
 
     /// The same, once no home disk of them is about to go, which a killed run may have asked for.
@@ -295,7 +369,7 @@ impl Cloud {
         let since = Instant::now();
         loop {
             let disks = self.disks()?;
-            let going = |disk: &&Disk| disk.home_of().is_some() && disk.status == "DELETING";
+            let going = |disk: &&Disk| disk.named_home_of().is_some() && disk.status == "DELETING";
             let Some(disk) = disks.iter().find(going) else {
                 return Ok(disks);
             };
@@ -327,5 +401,36 @@ impl Cloud {
     /// An object of the bucket.
     pub fn url(&self, object: &str) -> String {
         format!("gs://{}/{object}", self.bucket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_one_home_at_each_moment_of_a_move() {
+        // The parts of the old disk and of the new one, and the zone of the home.
+        for (old, new, home) in [
+            ("", "arriving", "a"),
+            ("", "arrived", "b"),
+            ("left", "arrived", "b"),
+            ("left", "", "b"),
+        ] {
+            let disk = |zone: &str, part: &str| {
+                let mut disk = serde_json::json!({
+                    "name": "home-bob", "zone": zone, "sizeGb": 10, "type": "pd-balanced", "labels": {"workspace": "bob"},
+                });
+                if !part.is_empty() {
+                    disk["labels"][MOVE] = part.into();
+                }
+                serde_json::from_value::<Disk>(disk).unwrap()
+            };
+            let mut disks = [disk("a", old), disk("b", new)];
+            leave(&mut disks);
+            let homes = disks.iter().filter(|disk| disk.home_of() == Some("bob"));
+            let zones: Vec<_> = homes.map(|disk| disk.zone.as_str()).collect();
+            assert_eq!(zones, [home], "{old:?} {new:?}");
+        }
     }
 }

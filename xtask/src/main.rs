@@ -26,8 +26,8 @@ use crate::{
     cli::{CacheVerb, Cli, Verb},
     error::{Error, Kind, Told},
     verbs::{
-        apply, cache, deploy, destroy, docs, doctor, image, images, logs, open, password, plan,
-        power, prune, push, rehearse, rollback, ssh, status, test, up, vm,
+        apply, cache, deploy, destroy, docs, doctor, image, images, logs, move_, open, password,
+        plan, power, prune, push, rehearse, rollback, ssh, status, test, up, vm,
     },
 };
 
@@ -69,6 +69,7 @@ fn run(cli: &Cli) -> Result<()> {
         Verb::Status(args) => status::run(cli, args),
         Verb::Start(args) => power::run(cli, args, power::Power::Start),
         Verb::Stop(args) => power::run(cli, args, power::Power::Stop),
+        Verb::Move(args) => move_::run(cli, args),
         Verb::Password(args) => password::run(cli, args),
         Verb::Open(args) => open::run(cli, args),
         Verb::Vm(args) => vm::run(cli, args),

@@ -55,7 +55,10 @@ impl Placement {
         if !home.is_blank() {
             return Err(Kind::Refused.error(
                 format!("{here} has no {machine_type} for {name} now, and its home disk is there, with its files"),
-                "Run this again later, or choose another machine type in fleet.toml; the disk stays as it is.",
+                format!(
+                    "Move it to another zone, files and all: cargo xtask move {name}. Or run this again later, or choose \
+                     another machine type in fleet.toml; the disk stays as it is."
+                ),
             ));
         }
         let full = self.full.entry(name.to_owned()).or_default();

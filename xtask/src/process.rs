@@ -76,6 +76,18 @@ pub fn ask(dir: &Path, argv: &Argv) -> Result<String> {
     answer(argv, output.map_err(|e| not_started(argv, &e))?)
 }
 
+/// As [`ask`], of a program that prints something also when it fails: both.
+///
+/// # Errors
+/// [`Kind::Missing`] if there is no such program.
+pub fn ask_why(dir: &Path, argv: &Argv) -> Result<(String, Result<()>)> {
+    let mut command = echoed(dir, argv)?;
+    let output = command.stderr(Stdio::inherit()).output();
+    let output = output.map_err(|e| not_started(argv, &e))?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok((said, answer(argv, output).map(drop)))
+}
+
 /// As [`ask`], with a secret on the program's stdin, where no list of processes shows it.
 ///
 /// # Errors

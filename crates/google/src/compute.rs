@@ -238,14 +238,12 @@ impl Client {
     /// # Errors
     /// As any call; when the operation fails.
     pub fn delete_image(&self, project: &str, name: &str) -> Result<()> {
-        let delete = self
-            .images(project, "DELETE", &format!("/{}", encode(name)))
-            .query("requestId", request_id());
-        let reply = self.call(&delete)?;
-        if reply.status == 404 {
-            return Ok(());
-        }
-        self.finish(project, reply, &format!("Image {name}"))
+        let path = format!(
+            "projects/{}/global/images/{}",
+            encode(project),
+            encode(name)
+        );
+        self.delete(project, "global", &path, &format!("Image {name}"))
     }
 
     /// Replaces labels of the same keys and keeps the others.
@@ -292,6 +290,17 @@ impl Client {
     fn images(&self, project: &str, method: &'static str, rest: &str) -> Call {
         let path = format!("projects/{}/global/images{rest}", encode(project));
         Call::new(SERVICE, method, self.endpoints.url(SERVICE, &path))
+    }
+
+    /// Deletes what is at a path, in `global` or `zones/ZONE`, unless it is gone.
+    pub(crate) fn delete(&self, project: &str, scope: &str, path: &str, doing: &str) -> Result<()> {
+        let call = Call::new(SERVICE, "DELETE", self.endpoints.url(SERVICE, path))
+            .query("requestId", request_id());
+        let reply = self.call(&call)?;
+        if reply.status == 404 {
+            return Ok(());
+        }
+        self.finish_in(project, scope, reply, doing)
     }
 
     /// Waits until the global operation that a reply began is done.
@@ -389,14 +398,14 @@ impl Operation {
 }
 
 /// Pauses between polls of operations, bounded in all.
-struct Waiting {
+pub(crate) struct Waiting {
     since: Instant,
     told: Instant,
     pause: Duration,
 }
 
 impl Waiting {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let now = Instant::now();
         Self {
             since: now,
@@ -406,7 +415,7 @@ impl Waiting {
     }
 
     /// Waits before the next poll, or says that it has taken too long.
-    fn wait(&mut self, client: &Client, doing: &str) -> Result<()> {
+    pub(crate) fn wait(&mut self, client: &Client, doing: &str) -> Result<()> {
         if self.told.elapsed() > WORD_EVERY {
             self.told = Instant::now();
             client.notify(&format!(
@@ -447,7 +456,13 @@ impl OperationErrors {
             }
             _ => "Run this again; should it fail the same way, act on the message",
         };
-        let error = Error::refused(format!("{doing}: {said}"), mend);
+        let mut error = Error::refused(format!("{doing}: {said}"), mend);
+        if code.starts_with("ZONE_RESOURCE_POOL_EXHAUSTED") {
+            // `doing` is the kind and the name.
+            error
+                .without_room
+                .extend(doing.rsplit(' ').next().map(str::to_owned));
+        }
         match (code, status) {
             ("RESOURCE_ALREADY_EXISTS", _) => error.with_status(409),
             (_, Some(status)) => error.with_status(status),

@@ -22,6 +22,8 @@ pub struct Error {
     pub mend: String,
     /// HTTP status, or that of a failed operation, where the cloud gave one.
     pub status: Option<u16>,
+    /// Names of what a zone has no room for now.
+    pub without_room: Vec<String>,
 }
 
 /// A result of this crate.
@@ -76,6 +78,7 @@ impl Error {
             what: what.into(),
             mend: mend.into(),
             status: None,
+            without_room: Vec::new(),
         }
     }
 }

@@ -356,8 +356,8 @@ impl Reply {
         (200..300).contains(&self.status)
     }
 
-    /// Whether Google asks for the same call later: 408, 429, 5xx, and the 403 that Compute Engine
-    /// gives where others give 429.
+    /// Whether Google asks for the same call later: 408, 429, 5xx, and the 403 and 400 that Compute
+    /// Engine gives where others give 429 and 503.
     fn is_transient(&self) -> bool {
         matches!(self.status, 408 | 429 | 500..=599)
             || self.status == 403
@@ -365,6 +365,8 @@ impl Reply {
                     self.error().reason(),
                     "rateLimitExceeded" | "userRateLimitExceeded"
                 )
+            // Compute Engine is still busy with what an earlier run asked for.
+            || self.status == 400 && self.error().reason() == "resourceNotReady"
     }
 
     fn reason(&self) -> String {

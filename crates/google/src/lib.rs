@@ -1,5 +1,5 @@
 //! A small blocking client of the Google Cloud APIs that the fleet uses: Cloud Storage (JSON API),
-//! Compute Engine's images, machines and disks, and Secret Manager.
+//! Compute Engine's images, machines, disks and snapshots, and Secret Manager.
 //!
 //! Every call may safely be made twice, by precondition, by request id or by its nature, so that a
 //! lost answer is asked for again and a killed process run again.
@@ -15,6 +15,7 @@ mod metadata;
 mod project;
 mod reach;
 mod secrets;
+mod snapshots;
 mod storage;
 mod upload;
 
@@ -24,6 +25,7 @@ pub use endpoint::{Endpoints, Service};
 pub use error::{Error, Kind, Result};
 pub use http::Client;
 pub use machines::{Disk, Instance, Place, Power};
-pub use project::{Project, Quota};
+pub use project::{Project, Quota, Zone};
+pub use snapshots::Snapshot;
 pub use storage::{Bucket, COMPOSE_LIMIT, Crc32c, Location, Object};
 pub use upload::Upload;

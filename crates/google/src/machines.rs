@@ -3,6 +3,7 @@ use crate::{
     endpoint::Service,
     error::{Error, Result},
     http::{Call, Client, encode},
+    storage::seconds_if_any,
 };
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use std::{
@@ -94,6 +95,8 @@ pub struct Attached {
 pub struct Disk {
     /// Its name.
     pub name: String,
+    /// Its id: another one of the same name has another.
+    pub id: String,
     /// Its zone; none of a regional disk.
     #[serde(deserialize_with = "last")]
     pub zone: String,
@@ -111,8 +114,20 @@ pub struct Disk {
     pub source_image: Option<String>,
     /// URL of the snapshot that it was made from.
     pub source_snapshot: Option<String>,
-    /// When a machine last got it, RFC 3339; none if none ever did.
-    pub last_attach_timestamp: Option<String>,
+    /// Id of that snapshot: another one of the same name has another.
+    pub source_snapshot_id: Option<String>,
+    /// When a machine last got it, in seconds since 1970; none if none ever did.
+    #[serde(
+        rename(deserialize = "lastAttachTimestamp"),
+        deserialize_with = "seconds_if_any"
+    )]
+    pub last_attached: Option<i64>,
+    /// When a machine last lost it, in seconds since 1970.
+    #[serde(
+        rename(deserialize = "lastDetachTimestamp"),
+        deserialize_with = "seconds_if_any"
+    )]
+    pub last_detached: Option<i64>,
     /// The machines that have it.
     #[serde(deserialize_with = "lasts")]
     pub users: Vec<String>,
@@ -223,7 +238,7 @@ impl Client {
     ///
     /// # Errors
     /// As any call and when an operation fails, for example because a zone has no machine of this type left; of
-    /// several failures the first one, with the number of the others.
+    /// several failures the first one, with the number of the others and all machines without room.
     pub fn power(&self, project: &str, machines: &[Place], power: Power) -> Result<()> {
         let next = AtomicUsize::new(0);
         let begun: Mutex<HashMap<&str, Vec<_>>> = Mutex::default();
@@ -258,6 +273,10 @@ impl Client {
             return Ok(());
         }
         let others = failures.len() - 1;
+        let without_room = failures
+            .iter()
+            .flat_map(|error: &Error| error.without_room.clone())
+            .collect();
         let mut error = failures.swap_remove(0);
         if others > 0 {
             for other in &failures {
@@ -265,6 +284,7 @@ impl Client {
             }
             error.what = format!("{} (and {others} more)", error.what);
         }
+        error.without_room = without_room;
         Err(error)
     }
 
@@ -321,15 +341,19 @@ impl Client {
     /// # Errors
     /// A machine has it; as any call; when the operation fails.
     pub fn delete_disk(&self, project: &str, at: &Place) -> Result<()> {
-        let path = at.path(project, "disks");
-        let call = Call::new(SERVICE, "DELETE", self.endpoints.url(SERVICE, &path))
-            .query("requestId", request_id());
-        let reply = self.call(&call)?;
-        if reply.status == 404 {
-            return Ok(());
-        }
         let scope = format!("zones/{}", encode(&at.zone));
-        self.finish_in(project, &scope, reply, &format!("Disk {}", at.name))
+        let path = at.path(project, "disks");
+        self.delete(project, &scope, &path, &format!("Disk {}", at.name))
+    }
+
+    /// Deletes a machine, and those of its disks that are to go with it. One that is not there is fine.
+    ///
+    /// # Errors
+    /// As any call; when the operation fails.
+    pub fn delete_instance(&self, project: &str, at: &Place) -> Result<()> {
+        let scope = format!("zones/{}", encode(&at.zone));
+        let path = at.path(project, "instances");
+        self.delete(project, &scope, &path, &format!("Machine {}", at.name))
     }
 
     /// What a machine wrote to its first serial port, from this byte on, and where to go on from.

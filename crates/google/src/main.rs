@@ -49,6 +49,9 @@ enum On {
     /// Disks of Compute Engine
     #[command(subcommand)]
     Disks(Disks),
+    /// Snapshots of disks
+    #[command(subcommand)]
+    Snapshots(Snapshots),
     /// Secrets of Secret Manager; what they hold goes through standard input and output
     #[command(subcommand)]
     Secrets(Secrets),
@@ -61,6 +64,22 @@ enum On {
         /// The region whose quotas are wanted
         #[arg(long)]
         region: String,
+    },
+    /// Prints a region's zones, each with what it has of these types
+    ///
+    /// A zone that has a type may have no room for one now.
+    Zones {
+        #[command(flatten)]
+        of: Project,
+        /// The region
+        #[arg(long)]
+        region: String,
+        /// A machine type; repeat for more
+        #[arg(long = "machine-type", value_name = "TYPE")]
+        machine_types: Vec<String>,
+        /// A type of GPU to attach; repeat for more
+        #[arg(long = "accelerator-type", value_name = "TYPE")]
+        accelerator_types: Vec<String>,
     },
     /// Waits until pages answer over a valid certificate
     Reach {
@@ -254,6 +273,8 @@ enum Instances {
         of: Project,
     },
     /// Starts machines, several at once, and waits until they run
+    ///
+    /// Prints `{"withoutRoom": […]}`, the names of those that their zones have no room for now, and then fails.
     Start {
         #[command(flatten)]
         of: Project,
@@ -263,6 +284,14 @@ enum Instances {
     },
     /// Stops machines, several at once, and waits until they have stopped
     Stop {
+        #[command(flatten)]
+        of: Project,
+        /// ZONE/NAME, one or more
+        #[arg(required = true)]
+        at: Vec<Place>,
+    },
+    /// Deletes machines unless they are gone, and the disks that are to go with them
+    Delete {
         #[command(flatten)]
         of: Project,
         /// ZONE/NAME, one or more
@@ -321,6 +350,35 @@ enum Disks {
         #[command(flatten)]
         of: Project,
     },
+    /// Makes a disk that holds what a snapshot does, unless there is one of this name, and prints it
+    Restore {
+        #[command(flatten)]
+        of: Project,
+        /// ZONE/NAME
+        at: Place,
+        /// The snapshot's name
+        #[arg(long)]
+        snapshot: String,
+        /// Its type, such as pd-balanced
+        #[arg(long = "type")]
+        r#type: String,
+        /// A label; repeat for more
+        #[arg(long = "label", value_name = "KEY=VALUE", value_parser = key_value)]
+        labels: Vec<(String, String)>,
+    },
+    /// Sets and removes labels, keeping those of other keys
+    Label {
+        #[command(flatten)]
+        of: Project,
+        /// ZONE/NAME
+        at: Place,
+        /// A label
+        #[arg(value_name = "KEY=VALUE", value_parser = key_value)]
+        labels: Vec<(String, String)>,
+        /// The key of a label that goes; repeat for more
+        #[arg(long, value_name = "KEY")]
+        remove: Vec<String>,
+    },
     /// Deletes disks unless they are gone
     Delete {
         #[command(flatten)]
@@ -328,6 +386,40 @@ enum Disks {
         /// ZONE/NAME, one or more
         #[arg(required = true)]
         at: Vec<Place>,
+    },
+}
+
+#[derive(Subcommand)]
+enum Snapshots {
+    /// Prints a snapshot, `null` when there is none
+    Get {
+        #[command(flatten)]
+        of: Project,
+        /// Its name
+        name: String,
+    },
+    /// Makes a snapshot of a disk unless there is one of this name, waits until it is READY, and prints it
+    Make {
+        #[command(flatten)]
+        of: Project,
+        /// Its name
+        name: String,
+        /// The disk, ZONE/NAME
+        #[arg(long, value_name = "ZONE/NAME")]
+        disk: Place,
+        /// Region or multi-region to keep it in
+        #[arg(long)]
+        location: String,
+        /// A label; repeat for more
+        #[arg(long = "label", value_name = "KEY=VALUE", value_parser = key_value)]
+        labels: Vec<(String, String)>,
+    },
+    /// Deletes a snapshot unless it is gone
+    Delete {
+        #[command(flatten)]
+        of: Project,
+        /// Its name
+        name: String,
     },
 }
 
@@ -403,14 +495,16 @@ fn run(cli: Cli) -> Result<()> {
         On::Images(verb) => images(&cloud, verb)?,
         On::Cache(Cache::Push { folder, bucket }) => print(&cloud.push_cache(&folder, &bucket)?),
         On::Instances(verb) => instances(&cloud, verb)?,
-        On::Disks(Disks::List { of }) => print(&cloud.list_disks(&of.project)?),
-        On::Disks(Disks::Delete { of, at }) => {
-            for at in at {
-                cloud.delete_disk(&of.project, &at)?;
-            }
-        }
+        On::Disks(verb) => disks(&cloud, verb)?,
+        On::Snapshots(verb) => snapshots(&cloud, verb)?,
         On::Secrets(verb) => secrets(&cloud, verb)?,
         On::Inspect { of, region } => print(&cloud.project(&of.project, &region)?),
+        On::Zones {
+            of,
+            region,
+            machine_types,
+            accelerator_types,
+        } => print(&cloud.zones(&of.project, &region, &machine_types, &accelerator_types)?),
         On::Reach { urls, within } => {
             let end = Instant::now() + Duration::from_secs(within);
             for url in urls {
@@ -425,8 +519,19 @@ fn run(cli: Cli) -> Result<()> {
 fn instances(cloud: &Client, verb: Instances) -> Result<()> {
     match verb {
         Instances::List { of } => print(&cloud.list_instances(&of.project)?),
-        Instances::Start { of, at } => cloud.power(&of.project, &at, Power::Start)?,
+        Instances::Start { of, at } => {
+            let done = cloud.power(&of.project, &at, Power::Start);
+            if let Err(error) = &done {
+                print(&json!({"withoutRoom": error.without_room}));
+            }
+            done?;
+        }
         Instances::Stop { of, at } => cloud.power(&of.project, &at, Power::Stop)?,
+        Instances::Delete { of, at } => {
+            for at in at {
+                cloud.delete_instance(&of.project, &at)?;
+            }
+        }
         Instances::Reset { of, at } => cloud.power(&of.project, &at, Power::Reset)?,
         Instances::SetMetadata {
             of,
@@ -443,6 +548,52 @@ fn instances(cloud: &Client, verb: Instances) -> Result<()> {
             let (contents, next) = cloud.serial_output(&of.project, &at, start)?;
             print(&json!({"contents": contents, "next": next}));
         }
+    }
+    Ok(())
+}
+
+fn disks(cloud: &Client, verb: Disks) -> Result<()> {
+    match verb {
+        Disks::List { of } => print(&cloud.list_disks(&of.project)?),
+        Disks::Restore {
+            of,
+            at,
+            snapshot,
+            r#type,
+            labels,
+        } => {
+            let labels = labels.into_iter().collect();
+            print(&cloud.ensure_disk(&of.project, &at, &snapshot, &r#type, &labels)?);
+        }
+        Disks::Label {
+            of,
+            at,
+            labels,
+            remove,
+        } => cloud.label_disk(&of.project, &at, &labels.into_iter().collect(), &remove)?,
+        Disks::Delete { of, at } => {
+            for at in at {
+                cloud.delete_disk(&of.project, &at)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn snapshots(cloud: &Client, verb: Snapshots) -> Result<()> {
+    match verb {
+        Snapshots::Get { of, name } => print(&cloud.snapshot(&of.project, &name)?),
+        Snapshots::Make {
+            of,
+            name,
+            disk,
+            location,
+            labels,
+        } => {
+            let labels = labels.into_iter().collect();
+            print(&cloud.ensure_snapshot(&of.project, &name, &disk, &location, &labels)?);
+        }
+        Snapshots::Delete { of, name } => cloud.delete_snapshot(&of.project, &name)?,
     }
     Ok(())
 }

@@ -2,6 +2,7 @@ use crate::{
     endpoint::Service,
     error::Result,
     http::{Call, Client, encode},
+    machines::each,
 };
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +28,75 @@ pub struct Quota {
     pub usage: f64,
 }
 
+/// A zone, and what it has of the types that were asked for. Whether there is room for one now, nobody tells.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Zone {
+    /// Its name.
+    pub name: String,
+    /// Machine types.
+    pub machine_types: Vec<String>,
+    /// Types of GPUs to attach.
+    pub accelerator_types: Vec<String>,
+}
+
 impl Client {
+    /// The zones of a region, and which of these types each has.
+    ///
+    /// # Errors
+    /// As any call.
+    pub fn zones(
+        &self,
+        project: &str,
+        region: &str,
+        machine_types: &[String],
+        accelerator_types: &[String],
+    ) -> Result<Vec<Zone>> {
+        #[derive(Deserialize)]
+        struct Region {
+            #[serde(default)]
+            zones: Vec<String>,
+        }
+        let path = format!("projects/{}/regions/{}", encode(project), encode(region));
+        let service = Service::Compute;
+        let url = self.endpoints.url(service, &path);
+        let reply = self.call(&Call::new(service, "GET", url))?;
+        let found: Region = reply.into(service, &format!("Region {region}"))?;
+        let mut names: Vec<&str> = found
+            .zones
+            .iter()
+            .filter_map(|url| url.rsplit('/').next())
+            .collect();
+        names.sort_unstable();
+        let of = |zone: &str, collection: &str, types: &[String]| -> Result<Vec<String>> {
+            let has = |name: &String| {
+                let path = format!(
+                    "projects/{}/zones/{zone}/{collection}/{}",
+                    encode(project),
+                    encode(name)
+                );
+                let url = self.endpoints.url(service, &path);
+                let reply = self.call(&Call::new(service, "GET", url))?;
+                if reply.status == 404 {
+                    return Ok(None);
+                }
+                let doing = format!("{name} in {zone}");
+                reply.into::<serde::de::IgnoredAny>(service, &doing)?;
+                Ok(Some(name.clone()))
+            };
+            let found: Result<Vec<_>> = each(types, has).into_iter().collect();
+            Ok(found?.into_iter().flatten().collect())
+        };
+        let zone = |name: &str| {
+            Ok(Zone {
+                machine_types: of(name, "machineTypes", machine_types)?,
+                accelerator_types: of(name, "acceleratorTypes", accelerator_types)?,
+                name: name.to_owned(),
+            })
+        };
+        names.into_iter().map(zone).collect()
+    }
+
     /// What a project has and may have. What the caller may not read is left out.
     ///
     /// # Errors

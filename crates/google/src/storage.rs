@@ -95,7 +95,10 @@ pub(crate) fn seconds_if_any<'de, D: Deserializer<'de>>(
     from: D,
 ) -> std::result::Result<Option<i64>, D::Error> {
     let text = Option::<String>::deserialize(from)?;
-    Ok(text.as_deref().and_then(unix_seconds))
+    text.map(|text| {
+        unix_seconds(&text).ok_or_else(|| serde::de::Error::custom(format!("`{text}` is no time")))
+    })
+    .transpose()
 }
 
 /// Fractions of a second are left out. A library for this would take a tenth of the build.

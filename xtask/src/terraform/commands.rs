@@ -48,6 +48,13 @@ impl Commands<'_> {
                 );
             }
             Mode::Destroy => command.push("-destroy".into()),
+            Mode::Only { targets } => {
+                command.extend(
+                    targets
+                        .iter()
+                        .map(|address| format!("-target={address}").into()),
+                );
+            }
         }
         command
     }
@@ -64,6 +71,14 @@ impl Commands<'_> {
         let mut command = self.verb("apply");
         command.extend(argv!["-json", "-input=false", "plan"]);
         command
+    }
+
+    /// Takes resources out of the state, and leaves them be; none if there are none.
+    pub fn forget(&self, addresses: &[String]) -> Option<Argv> {
+        let mut command = self.verb("state");
+        command.push("rm".into());
+        command.extend(addresses.iter().map(Into::into));
+        (!addresses.is_empty()).then_some(command)
     }
 
     /// Breaks a lock of the state.
@@ -107,6 +122,14 @@ mod tests {
         let replace = ["a.b[\"c\"]".to_owned()];
         let replacing = commands.plan(Mode::Normal { replace: &replace });
         assert!(replacing.contains(&"-replace=a.b[\"c\"]".into()));
+        let targets = ["a.b[\"c\"]".to_owned()];
+        let only = commands.plan(Mode::Only { targets: &targets });
+        assert!(only.contains(&"-target=a.b[\"c\"]".into()));
+        assert_eq!(
+            display(&commands.forget(&targets).unwrap()),
+            "terraform -chdir=t/fleet state rm 'a.b[\"c\"]'"
+        );
+        assert_eq!(commands.forget(&[]), None);
         assert_eq!(
             display(&commands.unlock("7")),
             "terraform -chdir=t/fleet force-unlock -force 7"

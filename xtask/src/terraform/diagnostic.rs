@@ -44,6 +44,15 @@ impl Diagnostic {
         self.text().contains("resourceNotReady")
     }
 
+    /// That only some resources were planned, which is what was asked for.
+    pub fn is_of_targets(&self) -> bool {
+        [
+            "Resource targeting is in effect",
+            "Applied changes may be incomplete",
+        ]
+        .contains(&self.summary.as_str())
+    }
+
     pub fn is_refusal(&self) -> bool {
         let text = self.text();
         self.is_stock_out() || text.contains("Error 4") || text.contains("QUOTA_EXCEEDED")

@@ -2,8 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
-    io::Write,
     process::ExitStatus,
     thread::sleep,
     time::{Duration, Instant},
@@ -155,17 +153,7 @@ impl<'a> Healer<'a> {
             return Ok(false);
         }
         eprintln!("{address} exists and is not recorded: the next plan records it");
-        // As a part of the plan it is judged with the rest of it, and goes away with the copy of the sources.
-        let file = self
-            .terraform
-            .commands(self.root)
-            .folder
-            .join("xtask_imports.tf");
-        let mut imports = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&file)?;
-        writeln!(imports, "import {{\n  to = {address}\n  id = \"{id}\"\n}}")?;
+        self.terraform.record(self.root, address, &id)?;
         Ok(true)
     }
 

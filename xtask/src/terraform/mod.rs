@@ -8,12 +8,14 @@ mod diagnostic;
 mod heal;
 mod lock;
 mod plan;
+mod state;
 
 use std::{
     collections::BTreeMap,
     env,
     ffi::OsString,
     fs,
+    io::Write,
     path::{Path, PathBuf},
     process::ExitStatus,
 };
@@ -73,6 +75,11 @@ pub enum Mode<'a> {
     },
     /// To have nothing.
     Destroy,
+    /// To be as its configuration says in these resources and what they need, and otherwise as it is.
+    Only {
+        /// Addresses of them.
+        targets: &'a [String],
+    },
 }
 
 impl Mode<'_> {
@@ -286,6 +293,58 @@ impl<'a> Terraform<'a> {
         }
     }
 
+    /// Has the state of `homes` forget what it has of a workspace's home in other zones than this one. Nothing is
+    /// deleted: the next apply records the disk that is there.
+    ///
+    /// # Errors
+    /// [`Kind::Failed`] if the state cannot be read or is locked by another run.
+    pub fn forget_homes_elsewhere(&self, name: &str, zone: &str) -> Result<()> {
+        let root = Root::Homes;
+        self.init(root)?;
+        let commands = self.commands(root);
+        let mut show = commands.verb("show");
+        show.push("-json".into());
+        let text = self.text(&show, "the state of homes cannot be read")?;
+        let forget = commands.forget(&state::elsewhere(&text, name, zone)?);
+        let Some(forget) = forget else { return Ok(()) };
+        let attempt = || {
+            process::capture(self.root, &forget, &self.variables(), |process| {
+                Writer { process }.note(&commands.folder, lock::APPLY)
+            })
+        };
+        let mut done = attempt()?;
+        let locked = Lock::read(&String::from_utf8_lossy(&done.stderr));
+        if let Some(lock) = locked.filter(|_| !done.status.success()) {
+            Healer::new(self, root).unlock(&lock)?;
+            done = attempt()?;
+        }
+        if done.status.success() {
+            return Ok(());
+        }
+        eprint!("{}", String::from_utf8_lossy(&done.stderr));
+        Err(Kind::Failed.error(
+            format!("the state of homes does not forget the old home of {name}"),
+            "The messages above say why. Run this again: it goes on where it stopped.",
+        ))
+    }
+
+    /// Has the next plan record a resource that is there, unless it is recorded. As a part of the plan it is judged with
+    /// the rest of it, and goes away with the copy of the sources.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn record(&self, root: Root, address: &str, id: &str) -> Result<()> {
+        let file = self.commands(root).folder.join("xtask_imports.tf");
+        let mut imports = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&file)?;
+        Ok(writeln!(
+            imports,
+            "import {{\n  to = {address}\n  id = \"{id}\"\n}}"
+        )?)
+    }
+
     fn outputs(&self, root: Root) -> Result<Map<String, Value>> {
         #[derive(Deserialize)]
         struct Output {
@@ -336,7 +395,7 @@ impl<'a> Terraform<'a> {
                     let diagnostic = diagnostic.unwrap_or_default();
                     if diagnostic.severity == "error" {
                         errors.push(diagnostic);
-                    } else {
+                    } else if !diagnostic.is_of_targets() {
                         eprintln!("warning: {diagnostic}");
                     }
                 }

@@ -10,6 +10,7 @@ pub mod fleet;
 pub mod image;
 pub mod images;
 pub mod logs;
+pub mod move_;
 pub mod open;
 pub mod password;
 pub mod plan;

@@ -1,12 +1,14 @@
 //! `start` and `stop`: the power of machines.
 
 use anyhow::Result;
+use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
     argv,
     cli::{Cli, NamesArgs},
     cloud::Machine,
+    error::Kind,
     output,
     process::Argv,
     stack::{self, Stack},
@@ -72,7 +74,9 @@ pub fn run(cli: &Cli, args: &NamesArgs, power: Power) -> Result<()> {
     if chosen.is_empty() {
         eprintln!("nothing to do: no such machine is to {}", power.verb());
     } else {
-        stack.cloud.tell(command(&stack, power, &chosen))?;
+        let (said, done) = stack.cloud.tell_why(command(&stack, power, &chosen))?;
+        refuse_without_room(&stack, &said)?;
+        done?;
     }
     if cli.json {
         let names: Vec<_> = chosen
@@ -82,6 +86,39 @@ pub fn run(cli: &Cli, args: &NamesArgs, power: Power) -> Result<()> {
         println!("{}", json!({ "changed": names }));
     }
     Ok(())
+}
+
+/// Names the way out for machines that their zones have no room for.
+fn refuse_without_room(stack: &Stack, said: &str) -> Result<()> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Said {
+        without_room: Vec<String>,
+    }
+    let names = serde_json::from_str(said).map_or(Vec::new(), |said: Said| said.without_room);
+    if names.is_empty() {
+        return Ok(());
+    }
+    let what: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let machine_type = stack
+                .workspace(name)
+                .map(|workspace| workspace.machine_type.as_str());
+            format!("no {} for {name}", machine_type.unwrap_or("machine"))
+        })
+        .collect();
+    let moves: Vec<_> = names
+        .iter()
+        .map(|name| format!("cargo xtask move {name}"))
+        .collect();
+    Err(Kind::Refused.error(
+        format!("there is {} now in its zone", what.join(" and ")),
+        format!(
+            "Run this again later, or move to another zone, files and all: {}",
+            moves.join("; ")
+        ),
+    ))
 }
 
 fn command(stack: &Stack, power: Power, places: &[String]) -> Argv {

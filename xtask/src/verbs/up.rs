@@ -98,7 +98,10 @@ fn secrets(stack: &Stack, workspaces: &Value) -> Result<()> {
 }
 
 /// Waits until the machines that are on run, and their pages answer. A simulated machine has no page.
-fn wait(stack: &Stack, workspaces: &Value) -> Result<()> {
+///
+/// # Errors
+/// [`Kind::Refused`] if one does not within [`PATIENCE`]; as [`Cloud::tell`].
+pub fn wait(stack: &Stack, workspaces: &Value) -> Result<()> {
     let started = Instant::now();
     let on = loop {
         let mut machines = stack.cloud.machines()?;

@@ -13,11 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cloudsim::{Fault, Rule};
+use cloudsim::{Fault, Options, Rule, Settings, Sim, StockOut};
 use serde_json::Value;
 
 use crate::{
-    shop::{Shop, Store, assert_ok},
+    shop::{PROJECT, Shop, Store, assert_ok},
     support::{root, stderr, stdout},
 };
 
@@ -146,22 +146,31 @@ pub fn undisturbed(store: &Store) -> Undisturbed {
 
 /// Runs `up` and kills it, with all that it started, when a rule strikes; whether that came before its end.
 pub fn kill_when_struck(shop: &Shop, rule: Rule) -> Result<bool, String> {
+    kill_verb_when_struck(shop, &["up"], rule)
+}
+
+/// The same of another verb.
+pub fn kill_verb_when_struck(shop: &Shop, verb: &[&str], rule: Rule) -> Result<bool, String> {
     shop.strike(vec![rule]);
-    let mut up = shop.spawn_group(&["up"]);
+    let mut run = shop.spawn_group(verb);
     let since = Instant::now();
-    let struck = || shop.sim.log().iter().any(|entry| entry.fault.is_some());
-    while !struck() && up.try_wait().unwrap().is_none() {
+    let seen = shop.sim.log().len();
+    let struck = || {
+        let log = shop.sim.log();
+        log[seen..].iter().any(|entry| entry.fault.is_some())
+    };
+    while !struck() && run.try_wait().unwrap().is_none() {
         if since.elapsed() > Duration::from_secs(300) {
             return Err("it hangs".to_owned());
         }
         sleep(Duration::from_millis(5));
     }
-    let group = format!("-{}", up.id());
+    let group = format!("-{}", run.id());
     let _ = Command::new("kill")
         .args(["-9", "--", &group])
         .stderr(Stdio::null())
         .status();
-    up.wait().unwrap();
+    run.wait().unwrap();
     shop.strike(Vec::new());
     Ok(struck())
 }
@@ -197,4 +206,167 @@ pub fn killed_at(store: &Store, call: usize, expected: &Undisturbed) -> Result<(
         return Err(format!("something is left to do: {plan}"));
     }
     Ok(())
+}
+
+/// These zones have no machine of bob's type.
+pub fn out_of_stock(shop: &Shop, zones: &[&str]) {
+    let out = |zone: &&str| StockOut {
+        zone: (*zone).to_owned(),
+        machine_type: "g2-*".to_owned(),
+    };
+    shop.sim.set_settings(Settings {
+        stock_outs: zones.iter().map(out).collect(),
+        ..Settings::default()
+    });
+}
+
+/// A cloud in which bob's machine is off and his zone has no room for it, to begin with again and again.
+pub struct Stuck {
+    folder: tempfile::TempDir,
+    /// Id of bob's home.
+    home: Value,
+}
+
+impl Stuck {
+    /// Makes one.
+    pub fn new(store: &Store) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut shop = stage(store);
+        shop.sim = simulated(folder.path());
+        assert_ok(&shop.xtask(&["up"]));
+        assert_ok(&shop.xtask(&["stop", "bob"]));
+        let key = format!("compute/projects/{PROJECT}/zones/europe-west4-a/disks/home-bob");
+        let home = shop.records()[key]["id"].clone();
+        Self { folder, home }
+    }
+
+    /// A cloud of this kind, and a checkout that knows nothing of it.
+    pub fn stage(&self, store: &Store) -> (Shop, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        copy(self.folder.path(), folder.path());
+        let mut shop = stage(store);
+        shop.sim = simulated(folder.path());
+        out_of_stock(&shop, &["europe-west4-a"]);
+        (shop, folder)
+    }
+
+    /// The calls of a move that nothing disturbs.
+    pub fn calls(&self, store: &Store) -> usize {
+        let (shop, _folder) = self.stage(store);
+        assert_ok(&shop.xtask(&["move", "bob"]));
+        self.moved(&shop).unwrap();
+        shop.sim.log().len()
+    }
+
+    /// Kills a move when a rule strikes. What is wrong after the next one: it must end as one that nothing disturbed,
+    /// with no disk lost, and never have had two machines.
+    pub fn killed(&self, store: &Store, rule: Rule) -> Result<(), String> {
+        let (shop, _folder) = self.stage(store);
+        if !kill_verb_when_struck(&shop, &["move", "bob"], rule)? {
+            return Err("it was not struck".to_owned());
+        }
+        let again = shop.xtask(&["move", "bob"]);
+        if !again.status.success() {
+            return Err(format!("the next move failed: {}", stderr(&again)));
+        }
+        self.moved(&shop)?;
+        let plan = json(&shop, &["plan", "--json"]);
+        if plan["clean"] != true {
+            return Err(format!("something is left to do: {plan}"));
+        }
+        Ok(())
+    }
+
+    /// What is wrong with bob's move to the next zone, if anything.
+    pub fn moved(&self, shop: &Shop) -> Result<(), String> {
+        moved(shop, "europe-west4-a", "europe-west4-b")?;
+        let key = format!("compute/projects/{PROJECT}/zones/europe-west4-a/disks/home-bob");
+        let home = &shop.records()[key]["id"];
+        if *home != self.home {
+            return Err(format!("the old home is another disk: {home}"));
+        }
+        // A machine is made only where none was, or after the old one went.
+        let mut gone = false;
+        for entry in shop.sim.log() {
+            gone |=
+                entry.method == "DELETE" && entry.path.ends_with("/europe-west4-a/instances/bob");
+            let made = entry.method == "POST" && entry.path.ends_with("/europe-west4-b/instances");
+            if made && !gone {
+                return Err("there were two machines".to_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn simulated(folder: &Path) -> Sim {
+    let options = Options {
+        state: Some(folder.join("state")),
+        ..Options::default()
+    };
+    Sim::start(options).unwrap()
+}
+
+/// What is wrong with bob's move from one zone to another, if anything: there is his home in the new one, made of a
+/// snapshot of the old one's, which is still there; his machine there, and no other; and nothing else of the move.
+pub fn moved(shop: &Shop, from: &str, to: &str) -> Result<(), String> {
+    let records = shop.records();
+    let of_bob = |kind: &str| -> Vec<(String, Value)> {
+        let all = records.as_object().unwrap().iter();
+        let of = all.filter(|(_, record)| {
+            record["kind"] == format!("compute#{kind}").as_str()
+                && record["labels"]["workspace"] == "bob"
+        });
+        of.map(|(key, record)| (key.clone(), record.clone()))
+            .collect()
+    };
+    let zone = |zone: &str| format!("compute/projects/{PROJECT}/zones/{zone}");
+    let check = |right: bool, what: &str, found: &dyn std::fmt::Debug| {
+        if right {
+            Ok(())
+        } else {
+            Err(format!("{what}: {found:#?}"))
+        }
+    };
+    let machines = of_bob("instance");
+    let right = machines.len() == 1
+        && machines[0].0 == format!("{}/instances/bob", zone(to))
+        && machines[0].1["status"] == "RUNNING";
+    check(right, "not one machine, there", &machines)?;
+    let mut disks = of_bob("disk");
+    disks.retain(|(key, _)| key.ends_with("/home-bob"));
+    let at = |zone_: &str| {
+        let key = format!("{}/disks/home-bob", zone(zone_));
+        disks
+            .iter()
+            .find(|(it, _)| *it == key)
+            .map(|(_, disk)| disk)
+    };
+    let (Some(old), Some(new)) = (at(from), at(to)) else {
+        return Err(format!("a home is lost: {disks:#?}"));
+    };
+    check(disks.len() == 2, "more disks than two", &disks)?;
+    check(
+        new["sourceSnapshotId"].is_string(),
+        "the home is no copy",
+        new,
+    )?;
+    check(
+        old["labels"]["move"] == "left" && old["users"].is_null(),
+        "the old home",
+        old,
+    )?;
+    let marks = new["labels"]
+        .get("move")
+        .or(new["labels"].get("moved-from"));
+    check(marks.is_none(), "the home is marked", new)?;
+    check(
+        new["users"][0]
+            .as_str()
+            .is_some_and(|user| user.ends_with("/bob")),
+        "the home is not bob's",
+        new,
+    )?;
+    let snapshots = of_bob("snapshot");
+    check(snapshots.is_empty(), "a snapshot is left", &snapshots)
 }
