@@ -28,7 +28,7 @@ mod store;
 pub use agents::Agents;
 pub use fault::{Fault, OperationError, Plan, Rule};
 pub use log::Entry;
-pub use settings::{Settings, StockOut};
+pub use settings::{NotOffered, Settings, StockOut};
 
 use anyhow::Context as _;
 use std::collections::HashMap;

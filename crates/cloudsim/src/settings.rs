@@ -26,6 +26,8 @@ pub struct Settings {
     pub latency_ms: u64,
     /// Machines that zones have none of.
     pub stock_outs: Vec<StockOut>,
+    /// Types of machines and GPUs that zones do not have at all.
+    pub not_offered: Vec<NotOffered>,
 }
 
 /// In this zone there is no room for these machines.
@@ -38,7 +40,23 @@ pub struct StockOut {
     pub machine_type: String,
 }
 
+/// This zone does not have these types, now or later.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct NotOffered {
+    /// Such as `europe-west4-a`; `*` stands for any run of characters.
+    pub zone: String,
+    /// A machine type such as `g2-*`, or a GPU such as `nvidia-tesla-t4`.
+    pub r#type: String,
+}
+
 impl Settings {
+    /// Whether a zone has a type of machine or GPU.
+    pub fn offers(&self, zone: &str, r#type: &str) -> bool {
+        let hit = |it: &NotOffered| glob(&it.zone, zone) && glob(&it.r#type, r#type);
+        !self.not_offered.iter().any(hit)
+    }
+
     /// Whether a zone is out of machines of a type.
     pub fn is_out_of_stock(&self, zone: &str, machine_type: &str) -> bool {
         let hit = |out: &StockOut| glob(&out.zone, zone) && glob(&out.machine_type, machine_type);

@@ -134,6 +134,42 @@ fn a_zone_out_of_stock_takes_no_machine_and_starts_none() {
 }
 
 #[test]
+fn a_zone_lists_and_takes_only_the_types_that_it_has() {
+    let (sim, client) = furnished();
+    let not_offered = json!([
+        {"zone": "europe-west4-a", "type": "g2-*"},
+        {"zone": "europe-west4-a", "type": "nvidia-tesla-t4"},
+    ]);
+    sim.set_settings(settings(json!({"not_offered": not_offered})));
+    let get = |zone: &str, kind: &str| client.get(&format!("{PROJECT}/zones/{zone}/{kind}")).status;
+    for kind in [
+        "machineTypes/g2-standard-8",
+        "acceleratorTypes/nvidia-tesla-t4",
+    ] {
+        assert_eq!(get("europe-west4-a", kind), 404, "{kind}");
+        assert_eq!(get("europe-west4-b", kind), 200, "{kind}");
+    }
+    assert_eq!(get("europe-west4-a", "machineTypes/n2-standard-4"), 200);
+    let listed = client
+        .get(&format!("{ZONE}/acceleratorTypes"))
+        .json()
+        .to_string();
+    assert!(
+        listed.contains("nvidia-l4") && !listed.contains("nvidia-tesla-t4"),
+        "{listed}"
+    );
+    let machine =
+        json!({"name": "bob", "machineType": "zones/europe-west4-a/machineTypes/g2-standard-8"});
+    let refused = client.post(&format!("{ZONE}/instances"), &machine);
+    assert_eq!(refused.status, 400);
+    assert!(
+        refused.message().contains("does not exist"),
+        "{}",
+        refused.message()
+    );
+}
+
+#[test]
 fn a_project_that_calls_too_often_is_told_so_in_each_apis_own_way() {
     let (sim, client) = start();
     let limit = json!({"compute.googleapis.com": 3, "secretmanager.googleapis.com": 1});

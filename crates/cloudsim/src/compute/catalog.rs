@@ -211,15 +211,16 @@ fn machine(name: &str) -> Option<Machine> {
 }
 
 /// The link of a machine type, which must be there.
-pub fn machine_link(project: &str, named: &str) -> Result<String> {
-    let full = link(project, named);
+pub fn machine_link(context: &Context, named: &str) -> Result<String> {
+    let full = link(context.project, named);
     let malformed = || {
         ApiError::invalid(format!(
             "Invalid value for field 'resource.machineType': '{full}'. The URL is malformed."
         ))
     };
     let (_, name) = full.split_once("/machineTypes/").ok_or_else(malformed)?;
-    if machine(name).is_none() {
+    let zone = context.scope.trim_start_matches("zones/");
+    if machine(name).is_none() || !context.world.settings().offers(zone, name) {
         return Err(ApiError::invalid(format!(
             "Invalid value for field 'resource.machineType': '{full}'. The referenced resource does not exist."
         )));
@@ -263,6 +264,7 @@ pub fn types(
     let one = |name: &str| {
         let path = format!("projects/{project}/zones/{zone}/{collection}/{name}");
         let mut found = describe(name)
+            .filter(|_| call.world.settings().offers(zone, name))
             .ok_or_else(|| ApiError::not_found(format!("The resource '{path}' was not found")))?;
         found["name"] = name.into();
         found["zone"] = link(project, &format!("zones/{zone}")).into();

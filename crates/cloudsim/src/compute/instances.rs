@@ -92,7 +92,7 @@ fn create(context: &mut Context, instance: &mut Fields) -> Result<Option<Operati
         .get("machineType")
         .and_then(Value::as_str)
         .unwrap_or_default();
-    let machine = catalog::machine_link(context.project, machine)?;
+    let machine = catalog::machine_link(context, machine)?;
     instance.insert("machineType".to_owned(), machine.into());
     if let Some(accelerators) = instance
         .get_mut("guestAccelerators")
@@ -294,7 +294,7 @@ fn set_machine_type(context: &mut Context, instance: &mut Fields, body: Fields) 
         .unwrap_or_default();
     instance.insert(
         "machineType".to_owned(),
-        catalog::machine_link(context.project, machine)?.into(),
+        catalog::machine_link(context, machine)?.into(),
     );
     check_gpu(instance)
 }

@@ -14,6 +14,7 @@ use crate::{
     output,
     process::Argv,
     stack::Stack,
+    verbs::move_::{Zone, zones_command},
 };
 
 /// Without these `up` cannot begin; it enables the others.
@@ -65,11 +66,21 @@ struct Check {
 pub fn run(cli: &Cli) -> Result<()> {
     let stack = Stack::read(cli)?;
     if cli.dry_run {
-        output::plan(cli, &[stack.cloud.command(words(&stack))]);
+        let calls = [words(&stack), zones_words(&stack)];
+        output::plan(cli, &calls.map(|words| stack.cloud.command(words)));
         return Ok(());
     }
     let project: Project = stack.cloud.ask(words(&stack))?;
-    let checks = checks(&stack.fleet, &project);
+    let mut checks = checks(&stack.fleet, &project);
+    let compute = project.services.iter().flatten();
+    // While the API is off nobody tells.
+    if compute
+        .into_iter()
+        .any(|service| service == "compute.googleapis.com")
+    {
+        let zones: Vec<Zone> = stack.cloud.ask(zones_words(&stack))?;
+        checks.extend(offers(&stack.fleet, &zones));
+    }
     let uris = redirect_uris(&stack.fleet);
     let lacking: Vec<_> = checks
         .iter()
@@ -98,6 +109,49 @@ pub fn run(cli: &Cli) -> Result<()> {
 fn words(stack: &Stack) -> Argv {
     let (project, region) = (&stack.cloud.project, &stack.cloud.region);
     argv!["inspect", "--project", project, "--region", region]
+}
+
+fn zones_words(stack: &Stack) -> Argv {
+    zones_command(stack, stack.fleet.workspaces.values())
+}
+
+/// Which zones have the machines of the fleet. Whether one has room now, nobody tells beforehand.
+fn offers(fleet: &Fleet, zones: &[Zone]) -> Vec<Check> {
+    let mut checks = BTreeMap::new();
+    for workspace in fleet.workspaces.values() {
+        let what = match &workspace.gpu {
+            Some(gpu) => format!("{} with {}", workspace.machine_type, gpu.r#type),
+            None => workspace.machine_type.clone(),
+        };
+        let names = |wanted: bool| -> Vec<&str> {
+            let those = zones.iter().filter(|zone| zone.offers(workspace) == wanted);
+            those.map(|zone| zone.name.as_str()).collect()
+        };
+        let (with, without) = (names(true), names(false));
+        let first = fleet.google.zones.first().map_or("", String::as_str);
+        let found = match (with.as_slice(), without.as_slice()) {
+            ([], _) => "no zone of the region has it".to_owned(),
+            (with, []) => format!("in {}", with.join(", ")),
+            (with, without) => format!("in {}; not in {}", with.join(", "), without.join(", ")),
+        };
+        let mend = if with.is_empty() {
+            "Choose another machine type, or another region.".to_owned()
+        } else {
+            format!(
+                "Put one of {} first in google.zones, where new workspaces are made.",
+                with.join(", ")
+            )
+        };
+        let good = with.contains(&first);
+        let check = Check {
+            check: what.clone(),
+            state: if good { State::Good } else { State::Lacking },
+            found,
+            mend: (!good).then_some(mend),
+        };
+        checks.insert(what, check);
+    }
+    checks.into_values().collect()
 }
 
 fn checks(fleet: &Fleet, project: &Project) -> Vec<Check> {
@@ -326,6 +380,63 @@ mod tests {
             assert_eq!(of(name).state, state, "{name}");
             assert_eq!(of(name).mend.is_some(), state == State::Lacking, "{name}");
         }
+    }
+
+    #[test]
+    fn zones_without_a_workspaces_machine_are_named() {
+        let mut fleet = fleet();
+        let bob = fleet.workspaces.get_mut("bob").unwrap();
+        bob.machine_type = "n1-standard-8".to_owned();
+        bob.gpu = Some(crate::fleet::Gpu {
+            r#type: "nvidia-tesla-t4".to_owned(),
+            count: 1,
+        });
+        let zone = |name: &str, gpus: &[&str]| Zone {
+            name: name.to_owned(),
+            machine_types: vec!["n1-standard-8".to_owned(), "n2-standard-8".to_owned()],
+            accelerator_types: gpus.iter().map(ToString::to_string).collect(),
+        };
+        let of = |zones: &[Zone]| -> Vec<_> {
+            let checks = offers(&fleet, zones).into_iter();
+            checks
+                .map(|check| (check.check, check.state, check.found))
+                .collect()
+        };
+        let gpu = "n1-standard-8 with nvidia-tesla-t4".to_owned();
+        let alice = |found: &str| ("n2-standard-8".to_owned(), State::Good, found.to_owned());
+        assert_eq!(
+            of(&[
+                zone("europe-west4-a", &["nvidia-tesla-t4"]),
+                zone("europe-west4-b", &[])
+            ]),
+            [
+                (
+                    gpu.clone(),
+                    State::Good,
+                    "in europe-west4-a; not in europe-west4-b".to_owned()
+                ),
+                alice("in europe-west4-a, europe-west4-b"),
+            ]
+        );
+        assert_eq!(
+            of(&[
+                zone("europe-west4-a", &[]),
+                zone("europe-west4-c", &["nvidia-tesla-t4"])
+            ])[0],
+            (
+                gpu.clone(),
+                State::Lacking,
+                "in europe-west4-c; not in europe-west4-a".to_owned()
+            )
+        );
+        assert_eq!(
+            of(&[zone("europe-west4-a", &[])])[0],
+            (
+                gpu,
+                State::Lacking,
+                "no zone of the region has it".to_owned()
+            )
+        );
     }
 
     #[test]
