@@ -42,7 +42,7 @@ fn cargo_calls() -> Vec<String> {
 }
 
 fn nix_call() -> String {
-    format!("nix flake check {FEATURES} --print-build-logs")
+    format!("nix flake check {FEATURES} --print-build-logs --keep-going")
 }
 
 fn vm_calls() -> Vec<String> {
@@ -230,8 +230,7 @@ fn json_is_one_object() {
 fn dry_run_prints_the_commands_and_runs_none() {
     let world = world();
     let done = world.xtask(&["test", "--dry-run", "--lane", "rust", "--lane", "nix"]);
-    let nix =
-        "nix flake check --extra-experimental-features 'nix-command flakes' --print-build-logs";
+    let nix = "nix flake check --extra-experimental-features 'nix-command flakes' --print-build-logs --keep-going";
     assert_eq!(
         stdout(&done),
         format!("{}\n{nix}\n", cargo_calls().join("\n"))
