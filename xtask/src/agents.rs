@@ -103,18 +103,35 @@ pub fn want_command(cloud: &Cloud, wishes: &[String], keep: bool) -> Argv {
 /// # Errors
 /// As [`crate::process::ask`].
 pub fn reports(cloud: &Cloud, machines: &[&Machine]) -> Result<BTreeMap<String, Report>> {
+    let answers = answers(cloud, machines)?.into_iter();
+    Ok(answers
+        .filter_map(|(name, answer)| Some((name, answer.ok()??)))
+        .collect())
+}
+
+/// What the agent of each of these machines says, if it says anything, or why that cannot be read.
+///
+/// # Errors
+/// As [`crate::process::ask`].
+pub fn answers(
+    cloud: &Cloud,
+    machines: &[&Machine],
+) -> Result<BTreeMap<String, std::result::Result<Option<Report>, String>>> {
     #[derive(Deserialize)]
     struct Answer {
         name: String,
         attributes: Option<BTreeMap<String, String>>,
+        error: Option<String>,
     }
     if machines.is_empty() {
         return Ok(BTreeMap::new());
     }
     let places: Vec<_> = machines.iter().map(|machine| machine.place()).collect();
     let answers: Vec<Answer> = cloud.ask(reports_command(cloud, &places))?;
-    let said = answers.into_iter().filter_map(|answer| {
-        let attributes = answer.attributes?;
+    let said = answers.into_iter().map(|answer| {
+        let Some(attributes) = answer.attributes else {
+            return (answer.name, Err(answer.error.unwrap_or_default()));
+        };
         let text = |key: &str| plain(attributes.get(key).map_or("", String::as_str));
         let report = Report {
             system: text("system"),
@@ -122,7 +139,8 @@ pub fn reports(cloud: &Cloud, machines: &[&Machine]) -> Result<BTreeMap<String, 
             state: text("state"),
             reason: text("reason"),
         };
-        (!report.state.is_empty()).then_some((answer.name, report))
+        let said = !report.state.is_empty();
+        (answer.name, Ok(said.then_some(report)))
     });
     Ok(said.collect())
 }

@@ -390,6 +390,20 @@ pub enum CacheVerb {
     ///
     /// Makes the key if there is none. Its secret half is in Secret Manager, for deployers alone.
     Key,
+
+    /// Delete from the bucket what no machine runs, is to run, or can go back to.
+    ///
+    /// What a deploy under way brings stays, and so does what was just uploaded. With --dry-run it looks, deletes nothing,
+    /// says how much would go, and prints the command that would delete it.
+    Prune(CachePruneArgs),
+}
+
+/// Flags of `cache prune`.
+#[derive(Args)]
+pub struct CachePruneArgs {
+    /// Keep what is younger than this many hours, with all that it needs.
+    #[arg(long, value_name = "HOURS", default_value_t = 24)]
+    pub older_than: u32,
 }
 
 /// Flags of `password`.

@@ -65,6 +65,7 @@ fn run(cli: &Cli) -> Result<()> {
         Verb::Deploy(args) => deploy::run(cli, args),
         Verb::Rollback(args) => rollback::run(cli, args),
         Verb::Cache(CacheVerb::Key) => cache::key(cli),
+        Verb::Cache(CacheVerb::Prune(args)) => cache::prune(cli, args),
         Verb::Up(args) => up::run(cli, args),
         Verb::Status(args) => status::run(cli, args),
         Verb::Start(args) => power::run(cli, args, power::Power::Start),

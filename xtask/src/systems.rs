@@ -5,6 +5,7 @@ use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result};
@@ -143,6 +144,36 @@ pub fn publish(stack: &Stack, systems: &BTreeMap<String, System>) -> Result<()> 
     stack.cloud.tell(argv!["cache", "push", &folder, &bucket])?;
     // The bucket has it; what is kept here would only be old.
     fs::remove_dir_all(&folder).with_context(unwritable)
+}
+
+/// Until it is gone, `cache prune` keeps these systems: of a deploy no machine may have been told yet.
+///
+/// # Errors
+/// As [`process::ask`].
+pub fn hold(stack: &Stack, systems: &BTreeSet<&str>) -> Result<String> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let name = format!(
+        "{}-{}",
+        since.map_or(0, |since| since.as_nanos()),
+        std::process::id()
+    );
+    let file = stack.root.join("target").join(&name);
+    let unwritable = || format!("cannot write {}", file.display());
+    fs::create_dir_all(stack.root.join("target")).with_context(unwritable)?;
+    let lines: Vec<_> = systems.iter().map(|system| format!("{system}\n")).collect();
+    fs::write(&file, lines.concat()).with_context(unwritable)?;
+    let url = format!("gs://{}/deploying/{name}", stack.cloud.cache_bucket());
+    let told = stack.cloud.tell(argv!["objects", "upload", &file, &url]);
+    let _ = fs::remove_file(&file);
+    told.map(|()| url)
+}
+
+/// Ends a [`hold`].
+///
+/// # Errors
+/// As [`process::ask`].
+pub fn release(stack: &Stack, hold: &str) -> Result<()> {
+    stack.cloud.tell(argv!["objects", "delete", hold])
 }
 
 /// `/nix/store/HASH-NAME` → `HASH.narinfo`.

@@ -4,11 +4,11 @@
 use crate::{
     error::{Error, Result},
     http::Client,
-    storage::Location,
+    storage::{Location, Object},
     upload::Upload,
 };
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -77,6 +77,194 @@ impl Client {
         let upload = Upload::new(&folder.join(name), to, None)?;
         Ok(self.upload(&upload, &mut |_, _| {})?.size)
     }
+}
+
+/// What nobody needs of a cache, and what it would take along.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Pruned {
+    /// How many store paths go.
+    pub paths: usize,
+    /// How many objects.
+    pub objects: usize,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// How many store paths stay.
+    pub kept: usize,
+}
+
+/// The folder of the bucket with the systems of deploys that are under way: one object a deploy, one path a line.
+const DEPLOYING: &str = "deploying/";
+
+/// How long such an object counts, in seconds: one that is older was left by a deploy that was killed.
+const WEEK: i64 = 7 * 86_400;
+
+impl Client {
+    /// Deletes of a binary cache the store paths that none of `keep` needs, nor a deploy that is under way, and uploads
+    /// that were never announced. What is younger than `age` seconds stays with what it needs, and so does all that is no
+    /// part of a cache.
+    ///
+    /// What announces a path goes before its contents, so that what is announced can always be had. With `look` nothing is
+    /// deleted.
+    ///
+    /// # Errors
+    /// As any call; when the closure of what is kept cannot be read, or a deploy begins meanwhile. Nothing was deleted then.
+    pub fn prune_cache(
+        &self,
+        bucket: &str,
+        keep: &[String],
+        age: i64,
+        look: bool,
+    ) -> Result<Pruned> {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = now.map_or(0, |now| now.as_secs().cast_signed());
+        let objects = self.objects(&bucket_location(bucket))?;
+        let by_name: BTreeMap<_, _> = objects
+            .iter()
+            .map(|object| (object.name.as_str(), object))
+            .collect();
+        let deploys: Vec<_> = objects.iter().filter(|object| is_deploy(object)).collect();
+        let (under_way, left): (Vec<_>, Vec<_>) = deploys
+            .iter()
+            .partition(|deploy| now - deploy.created < WEEK);
+        let is_young = |object: &&Object| now - object.created < age;
+        let mut roots: Vec<_> = keep.iter().map(|path| info_of(path)).collect();
+        for deploy in under_way {
+            roots.extend(self.text(deploy)?.lines().map(info_of));
+        }
+        let infos = || objects.iter().filter(|object| is_info(&object.name));
+        // What was just uploaded is whole, too.
+        roots.extend(infos().filter(is_young).map(|object| object.name.clone()));
+        let needed = self.closure(&by_name, roots)?;
+        let needed: BTreeSet<_> = needed
+            .iter()
+            .flat_map(|path| [path.info.as_str(), path.contents.as_str()])
+            .collect();
+        let goes = |object: &&Object| !needed.contains(object.name.as_str()) && !is_young(object);
+        let kept = infos().filter(|object| !goes(object)).count();
+        let infos: Vec<_> = infos().filter(goes).collect();
+        let contents: Vec<_> = objects
+            .iter()
+            .filter(|object| is_contents(&object.name))
+            .filter(goes)
+            .chain(left)
+            .collect();
+        let pruned = Pruned {
+            paths: infos.len(),
+            objects: infos.len() + contents.len(),
+            bytes: infos.iter().chain(&contents).map(|o| o.size).sum(),
+            kept,
+        };
+        if look {
+            return Ok(pruned);
+        }
+        let location = |name: &str| Location {
+            bucket: bucket.to_owned(),
+            name: name.to_owned(),
+        };
+        let known: BTreeSet<_> = deploys.iter().map(|deploy| deploy.generation).collect();
+        let now_under_way = self.objects(&location(DEPLOYING))?;
+        if now_under_way
+            .iter()
+            .any(|deploy| !known.contains(&deploy.generation))
+        {
+            return Err(Error::failed(
+                format!("A deploy to {bucket} began while it was looked at what may go"),
+                "Nothing was deleted. Run this again when the deploy has ended",
+            ));
+        }
+        for group in [&infos, &contents] {
+            let results = crate::machines::each(group, |object| {
+                self.delete_object(&location(&object.name), Some(object.generation))
+            });
+            results.into_iter().collect::<Result<()>>()?;
+        }
+        Ok(pruned)
+    }
+
+    /// What the cache has of the store paths that these objects announce and of all that they refer to.
+    fn closure(
+        &self,
+        objects: &BTreeMap<&str, &Object>,
+        mut next: Vec<String>,
+    ) -> Result<Vec<CachedPath>> {
+        let mut seen = BTreeSet::new();
+        let mut closure: Vec<CachedPath> = Vec::new();
+        while !next.is_empty() {
+            next.retain(|name| seen.insert(name.clone()));
+            let there: Vec<_> = next
+                .iter()
+                .filter_map(|name| objects.get(name.as_str()).copied())
+                .collect();
+            let found = self.infos(&there)?;
+            next = found
+                .iter()
+                .flat_map(|path| path.references.iter().map(|path| info_of(path)))
+                .collect();
+            closure.extend(found);
+        }
+        Ok(closure)
+    }
+
+    fn infos(&self, objects: &[&Object]) -> Result<Vec<CachedPath>> {
+        let read = crate::machines::each(objects, |object| {
+            let text = self.text(object)?;
+            CachedPath::parse(&object.name, &text).ok_or_else(|| {
+                Error::failed(
+                    format!("gs://{}/{} is no narinfo", object.bucket, object.name),
+                    "Delete it, and upload what it announced anew: cargo xtask deploy",
+                )
+            })
+        });
+        read.into_iter().collect()
+    }
+}
+
+/// A store path that the cache has.
+struct CachedPath {
+    /// The object that announces it.
+    info: String,
+    /// The object with its contents.
+    contents: String,
+    /// Names of store paths.
+    references: Vec<String>,
+}
+
+impl CachedPath {
+    fn parse(info: &str, text: &str) -> Option<Self> {
+        let field = |name: &str| {
+            text.lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        };
+        let references = field("References").unwrap_or_default();
+        Some(Self {
+            info: info.to_owned(),
+            contents: field("URL")?.to_owned(),
+            references: references.split_whitespace().map(str::to_owned).collect(),
+        })
+    }
+}
+
+/// `/nix/store/HASH-NAME` or `HASH-NAME` → `HASH.narinfo`.
+fn info_of(path: &str) -> String {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    format!("{}.narinfo", name.split('-').next().unwrap_or_default())
+}
+
+fn is_info(name: &str) -> bool {
+    name.strip_suffix(".narinfo")
+        .is_some_and(|hash| hash.len() == 32 && hash.bytes().all(|c| c.is_ascii_alphanumeric()))
+}
+
+fn is_contents(name: &str) -> bool {
+    let name = name.strip_prefix("nar/").unwrap_or(name);
+    name.split_once(".nar").is_some_and(|(hash, rest)| {
+        hash.bytes().all(|c| c.is_ascii_alphanumeric())
+            && (rest.is_empty() || rest.starts_with('.'))
+    })
+}
+
+fn is_deploy(object: &Object) -> bool {
+    object.name.starts_with(DEPLOYING)
 }
 
 fn bucket_location(bucket: &str) -> Location {

@@ -186,6 +186,22 @@ enum Cache {
         /// The bucket's name
         bucket: String,
     },
+    /// Deletes what no kept store path needs, and prints `{"paths": …, "objects": …, "bytes": …, "kept": …}`
+    ///
+    /// Systems in objects under deploying/, one path a line, are kept for a week as well.
+    Prune {
+        /// The bucket's name
+        bucket: String,
+        /// A store path that is kept with all that it refers to; repeat for more
+        #[arg(long, value_name = "PATH")]
+        keep: Vec<String>,
+        /// Keep what is younger
+        #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
+        older_than: i64,
+        /// Delete nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(Subcommand)]
@@ -494,6 +510,12 @@ fn run(cli: Cli) -> Result<()> {
         On::Objects(verb) => objects(&cloud, verb)?,
         On::Images(verb) => images(&cloud, verb)?,
         On::Cache(Cache::Push { folder, bucket }) => print(&cloud.push_cache(&folder, &bucket)?),
+        On::Cache(Cache::Prune {
+            bucket,
+            keep,
+            older_than,
+            dry_run,
+        }) => print(&cloud.prune_cache(&bucket, &keep, older_than, dry_run)?),
         On::Instances(verb) => instances(&cloud, verb)?,
         On::Disks(verb) => disks(&cloud, verb)?,
         On::Snapshots(verb) => snapshots(&cloud, verb)?,

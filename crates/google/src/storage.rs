@@ -454,6 +454,29 @@ impl Client {
         Ok(object)
     }
 
+    /// What a small object holds.
+    ///
+    /// # Errors
+    /// As any call; when it is no text.
+    pub(crate) fn text(&self, object: &Object) -> Result<String> {
+        let at = Location {
+            bucket: object.bucket.clone(),
+            name: object.name.clone(),
+        };
+        let mut bytes = Vec::new();
+        let mut patience = self.patience(SERVICE);
+        while (bytes.len() as u64) < object.size {
+            let done = bytes.len() as u64;
+            let part = self.download_part(&at, object, done, &mut |more| {
+                bytes.extend_from_slice(more);
+                Ok(())
+            });
+            patience.retry(part)?;
+        }
+        String::from_utf8(bytes)
+            .map_err(|_| Error::failed(format!("{at} holds no text"), "Delete it"))
+    }
+
     /// Hands on the object's bytes from `offset` until its end or a cut.
     fn download_part(
         &self,

@@ -1,14 +1,16 @@
-//! `cache key`: the key that systems are signed with.
+//! `cache key`: the key that systems are signed with. `cache prune`: what no machine needs any more.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
-    argv,
-    cli::Cli,
+    agents, argv,
+    cli::{CachePruneArgs, Cli},
+    error::Kind,
+    output,
     stack::Stack,
     systems::{self, PUBLIC_KEY, SECRET},
     verbs::image,
@@ -50,4 +52,80 @@ pub fn key(cli: &Cli) -> Result<()> {
         println!("{public}");
     }
     Ok(())
+}
+
+/// Deletes from the bucket what no machine runs, is to run, or can go back to.
+pub fn prune(cli: &Cli, args: &CachePruneArgs) -> Result<()> {
+    #[derive(Serialize, Deserialize)]
+    struct Pruned {
+        paths: usize,
+        objects: usize,
+        bytes: u64,
+        kept: usize,
+    }
+    let stack = Stack::read(cli)?;
+    let bucket = stack.cloud.cache_bucket();
+    let mut words = argv![
+        "cache",
+        "prune",
+        &bucket,
+        "--older-than",
+        (args.older_than * 3600).to_string(),
+    ];
+    for system in needed(&stack)? {
+        words.extend(argv!["--keep", system]);
+    }
+    if cli.dry_run {
+        let command = stack.cloud.command(words.clone());
+        words.extend(argv!["--dry-run"]);
+        let pruned: Pruned = stack.cloud.ask(words)?;
+        eprintln!(
+            "would delete {} store paths, {}; {} are kept",
+            pruned.paths,
+            output::bytes(pruned.bytes),
+            pruned.kept
+        );
+        output::plan(cli, &[command]);
+        return Ok(());
+    }
+    let pruned: Pruned = stack.cloud.ask(words)?;
+    if cli.json {
+        println!("{}", serde_json::to_string(&pruned)?);
+    } else {
+        println!(
+            "{} store paths deleted, {} freed; {} are kept",
+            pruned.paths,
+            output::bytes(pruned.bytes),
+            pruned.kept
+        );
+    }
+    Ok(())
+}
+
+/// The systems that machines run, are to run, and can go back to, whether fleet.toml has them or not.
+fn needed(stack: &Stack) -> Result<BTreeSet<String>> {
+    let machines = stack.cloud.machines()?;
+    let mut needed = BTreeSet::new();
+    for machine in &machines {
+        let told = [machine.wanted(), machine.previous()];
+        needed.extend(told.into_iter().flatten().map(str::to_owned));
+    }
+    let all: Vec<_> = machines.iter().collect();
+    let mut answers = agents::answers(&stack.cloud, &all)?;
+    for machine in &machines {
+        match answers.remove(&machine.name) {
+            Some(Ok(Some(report))) if report.system.starts_with("/nix/store/") => {
+                needed.insert(report.system);
+            }
+            Some(Err(why)) if machine.is_on() => {
+                return Err(Kind::Refused.error(
+                    format!("what {} runs cannot be read: {why}", machine.name),
+                    "Nothing was deleted. Run this again when it can.",
+                ));
+            }
+            // It runs what it was told, now or before.
+            _ => {}
+        }
+    }
+    Ok(needed)
 }

@@ -1,5 +1,7 @@
 //! `deploy`: gives machines the system of this checkout, and tells which of them kept it.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 
 use crate::{
@@ -32,16 +34,31 @@ pub fn run(cli: &Cli, args: &DeployArgs) -> Result<()> {
         eprintln!("nothing to do: no workspace has a machine");
         return Ok(());
     }
-    let systems = systems::build(&stack, &names)?;
-    systems::publish(&stack, &systems)?;
-    let systems = systems
+    let built = systems::build(&stack, &names)?;
+    let systems: BTreeMap<_, _> = built
         .iter()
         .map(|(name, system)| (name.as_str(), system.out_path.as_str()))
         .collect();
+    // What machines are told already is kept for them.
+    let news = machines
+        .iter()
+        .any(|machine| machine.wanted() != systems.get(machine.name.as_str()).copied());
+    let hold = news.then(|| systems::hold(&stack, &systems.values().copied().collect()));
+    let hold = hold.transpose()?;
+    if let Err(error) = systems::publish(&stack, &built) {
+        // Nobody was told.
+        if let Some(hold) = hold {
+            let _ = systems::release(&stack, &hold);
+        }
+        return Err(error);
+    }
     let rollout = Rollout {
         systems,
         keep: true,
     };
     let outcomes = rollout::roll_out(&stack, &args.rollout, &machines, &rollout)?;
+    if let Some(hold) = hold {
+        systems::release(&stack, &hold)?;
+    }
     rollout::report(cli, &outcomes)
 }
