@@ -105,6 +105,12 @@ pub enum Verb {
     /// goes forward again.
     Rollback(RollbackArgs),
 
+    /// Show what would change on a machine with the next `deploy`: packages, versions, sizes.
+    ///
+    /// Builds the system of this checkout and compares it with what the machine runs. Changes nothing. Packages that were
+    /// only built anew, with the same version and about the same size, are left out.
+    Diff(DiffArgs),
+
     /// The bucket that machines fetch systems from.
     #[command(subcommand)]
     Cache(CacheVerb),
@@ -316,6 +322,14 @@ pub struct RollbackArgs {
 
     #[command(flatten)]
     pub rollout: RolloutArgs,
+}
+
+/// Flags of `diff`.
+#[derive(Args)]
+pub struct DiffArgs {
+    /// The workspace.
+    #[arg(value_name = "NAME")]
+    pub name: String,
 }
 
 /// How machines are told what to run.

@@ -26,8 +26,8 @@ use crate::{
     cli::{CacheVerb, Cli, Verb},
     error::{Error, Kind, Told},
     verbs::{
-        apply, cache, deploy, destroy, docs, doctor, image, images, logs, move_, open, password,
-        plan, power, prune, push, rehearse, rollback, ssh, status, test, up, vm,
+        apply, cache, deploy, destroy, diff, docs, doctor, image, images, logs, move_, open,
+        password, plan, power, prune, push, rehearse, rollback, ssh, status, test, up, vm,
     },
 };
 
@@ -64,6 +64,7 @@ fn run(cli: &Cli) -> Result<()> {
         Verb::Apply(args) => apply::run(cli, args),
         Verb::Deploy(args) => deploy::run(cli, args),
         Verb::Rollback(args) => rollback::run(cli, args),
+        Verb::Diff(args) => diff::run(cli, args),
         Verb::Cache(CacheVerb::Key) => cache::key(cli),
         Verb::Cache(CacheVerb::Prune(args)) => cache::prune(cli, args),
         Verb::Up(args) => up::run(cli, args),

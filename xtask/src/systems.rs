@@ -67,6 +67,13 @@ fn closure_command(outs: &BTreeSet<&str>) -> Argv {
     words
 }
 
+/// All that a system consists of, each path with its size in bytes.
+pub fn sizes_command(out: &str) -> Argv {
+    let mut words = nix("path-info");
+    words.extend(argv!["--recursive", "--size", out]);
+    words
+}
+
 /// Compresses and signs what a folder lacks of them. The key's file is named, not what it holds.
 fn copy_command(folder: &Path, key: &Path, outs: &BTreeSet<&str>) -> Argv {
     let to = format!(

@@ -181,6 +181,30 @@ impl Client {
         Ok(pruned)
     }
 
+    /// A store path of the cache with all that it refers to; none if the cache does not have it.
+    ///
+    /// # Errors
+    /// As any call; when what announces one of them cannot be read, or refers to what the cache does not have.
+    pub fn cached_closure(&self, bucket: &str, path: &str) -> Result<Option<Vec<CachedPath>>> {
+        let objects = self.objects(&bucket_location(bucket))?;
+        let by_name: BTreeMap<_, _> = objects
+            .iter()
+            .map(|object| (object.name.as_str(), object))
+            .collect();
+        if !by_name.contains_key(info_of(path).as_str()) {
+            return Ok(None);
+        }
+        let closure = self.closure(&by_name, vec![info_of(path)])?;
+        let mut references = closure.iter().flat_map(|path| &path.references);
+        if let Some(lost) = references.find(|path| !by_name.contains_key(info_of(path).as_str())) {
+            return Err(Error::failed(
+                format!("{bucket} has {path}, and not {lost}, which that refers to"),
+                "Upload it anew: cargo xtask deploy",
+            ));
+        }
+        Ok(Some(closure))
+    }
+
     /// What the cache has of the store paths that these objects announce and of all that they refer to.
     fn closure(
         &self,
@@ -220,12 +244,20 @@ impl Client {
 }
 
 /// A store path that the cache has.
-struct CachedPath {
+#[derive(Debug, serde::Serialize)]
+pub struct CachedPath {
+    /// Itself.
+    pub path: String,
+    /// Bytes of its contents, unpacked.
+    pub size: u64,
     /// The object that announces it.
+    #[serde(skip)]
     info: String,
     /// The object with its contents.
+    #[serde(skip)]
     contents: String,
     /// Names of store paths.
+    #[serde(skip)]
     references: Vec<String>,
 }
 
@@ -237,6 +269,8 @@ impl CachedPath {
         };
         let references = field("References").unwrap_or_default();
         Some(Self {
+            path: field("StorePath")?.to_owned(),
+            size: field("NarSize")?.parse().ok()?,
             info: info.to_owned(),
             contents: field("URL")?.to_owned(),
             references: references.split_whitespace().map(str::to_owned).collect(),

@@ -19,7 +19,7 @@ mod snapshots;
 mod storage;
 mod upload;
 
-pub use cache::{Pruned, Pushed};
+pub use cache::{CachedPath, Pruned, Pushed};
 pub use compute::{Deprecated, Image, Listed, NewImage};
 pub use endpoint::{Endpoints, Service};
 pub use error::{Error, Kind, Result};

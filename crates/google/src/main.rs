@@ -186,6 +186,13 @@ enum Cache {
         /// The bucket's name
         bucket: String,
     },
+    /// Prints a store path and all that it refers to, each as `{"path": …, "size": …}`; `null` when it is not there
+    Closure {
+        /// The bucket's name
+        bucket: String,
+        /// The store path
+        path: String,
+    },
     /// Deletes what no kept store path needs, and prints `{"paths": …, "objects": …, "bytes": …, "kept": …}`
     ///
     /// Systems in objects under deploying/, one path a line, are kept for a week as well.
@@ -510,6 +517,9 @@ fn run(cli: Cli) -> Result<()> {
         On::Objects(verb) => objects(&cloud, verb)?,
         On::Images(verb) => images(&cloud, verb)?,
         On::Cache(Cache::Push { folder, bucket }) => print(&cloud.push_cache(&folder, &bucket)?),
+        On::Cache(Cache::Closure { bucket, path }) => {
+            print(&cloud.cached_closure(&bucket, &path)?);
+        }
         On::Cache(Cache::Prune {
             bucket,
             keep,

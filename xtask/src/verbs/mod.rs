@@ -4,6 +4,7 @@ pub mod apply;
 pub mod cache;
 pub mod deploy;
 pub mod destroy;
+pub mod diff;
 pub mod docs;
 pub mod doctor;
 pub mod fleet;

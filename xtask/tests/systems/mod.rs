@@ -100,7 +100,8 @@ pub fn nix(shop: &Shop) {
     let script = format!(
         r#"case "$1 $2" in
         "eval "*) printf '{{'; {} printf '}}' ;;
-        "path-info "*) for path in "$@"; do case $path in /nix/store/*) echo $path ;; esac; done; echo {} ;;
+        "path-info --extra-experimental-features") case "$*" in *--size*) size=' 2000' ;; *) size= ;; esac
+            for path in "$@"; do case $path in /nix/store/*) echo "$path$size" ;; esac; done; echo "{}$size" ;;
         "key "*) case "$*" in
             *generate-secret*) printf {SECRET} ;;
             *) read -r secret; echo "${{secret%%:*}}:public" ;;
