@@ -3,10 +3,10 @@
   nixpkgs,
   modules,
   file ? ../fleet.toml,
+  fleet ? import ./fleet.nix { inherit (nixpkgs) lib; } file,
 }:
 let
   inherit (nixpkgs) lib;
-  fleet = import ./fleet.nix { inherit lib; } file;
 
   accelerators = {
     base = [ ];
@@ -63,9 +63,21 @@ let
 
   # What is special to one workspace, if anything is.
   own = name: lib.optional (builtins.pathExists ./${name}/default.nix) ./${name};
+
+  # Its owner can add a module to it on the machine.
+  takesModule =
+    name:
+    { pkgs, ... }:
+    {
+      workspace.own.evaluate = pkgs.writeText "evaluate.nix" (
+        import ./layer.nix { inherit fleet name nixpkgs; }
+      );
+    };
 in
 rec {
-  workspaces = lib.mapAttrs (_name: system) modulesOfWorkspaces;
+  workspaces = lib.mapAttrs (
+    name: modules: system (modules ++ [ (takesModule name) ])
+  ) modulesOfWorkspaces;
 
   # What each workspace is made of, for machines of tests.
   modulesOfWorkspaces = lib.mapAttrs (

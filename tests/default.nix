@@ -26,6 +26,7 @@ in
       every-fleet-evaluates = import ./every-fleet-evaluates.nix { inherit modules nixpkgs pkgs; };
       cuda-is-cached = import ./cuda-is-cached.nix { inherit modules nixpkgs pkgs; };
       docs-are-fresh = import ./docs-are-fresh.nix { inherit docs pkgs; };
+      owner-module-evaluates = import ./owner-module-evaluates.nix { inherit modules nixpkgs pkgs; };
       fleet = import ./fleet.nix { inherit lib pkgs; };
       monitoring-settings = import ./monitoring-settings.nix { inherit lib modules pkgs; };
       units-are-confined = import ./units-are-confined.nix {

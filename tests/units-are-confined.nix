@@ -18,6 +18,7 @@ let
     workspace-disk-format = "makes a file system before anything is mounted";
     workspace-disk-missing = "takes /home from everybody before anything else is up";
     workspace-login-restart = "asks systemd for a restart, and ends";
+    workspace-own = "builds systems and switches to them, as root";
     workspace-profile-keep = "copies between the machine's Nix store and another one as root";
     workspace-profile-restore = "as that, and runs Nix as the owner";
     workspace-restart-when-idle = "looks into the owner's processes, and asks systemd for restarts";

@@ -14,7 +14,7 @@ use crate::{
     journal::{FOLDER, Journal, Store},
     machine::World,
     metadata::Metadata,
-    process,
+    own, process,
     report::{self, Report},
     switch,
 };
@@ -85,6 +85,7 @@ impl Host {
             reason,
             generation: self.profile.current()?.map(|generation| generation.number),
             boot: booted_at()?,
+            module: own::standing(),
         })
     }
 }
@@ -102,7 +103,8 @@ impl World for Host {
     }
 
     fn running(&self) -> Result<System> {
-        system_at("/run/current-system")
+        // A module of the owner's may be layered on it: see `own`.
+        system_at("/run/current-system/deployed").or_else(|_| system_at("/run/current-system"))
     }
 
     fn booting(&self) -> Result<Option<System>> {
@@ -200,7 +202,9 @@ impl World for Host {
         if let Some(dropped) = instead_of {
             self.profile.drop_later(dropped)?;
         }
-        switch::install_boot_entry(system)
+        switch::install_boot_entry(system)?;
+        own::kick();
+        Ok(())
     }
 
     fn boot_once(&mut self, new: &System, old: &System) -> Result<()> {
@@ -305,12 +309,13 @@ fn failed_units() -> Result<Vec<String>> {
         .lines()
         .filter_map(|line| line.split_whitespace().next());
     Ok(units
-        .filter(|unit| *unit != switch::UNIT)
+        // Neither tells how well a system is.
+        .filter(|unit| ![switch::UNIT, own::UNIT].contains(unit))
         .map(str::to_owned)
         .collect())
 }
 
-fn system_at(link: &str) -> Result<System> {
+pub(crate) fn system_at(link: &str) -> Result<System> {
     let path = Path::new(link);
     let target = fs::canonicalize(path).map_err(|cause| Error::file(path, &cause))?;
     let target = target.to_string_lossy().into_owned();

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{Error, Result, System};
 
@@ -133,18 +133,7 @@ impl Store {
     /// # Errors
     /// The file cannot be read.
     pub fn load(&self) -> Result<Journal> {
-        let file = self.file();
-        let text = match fs::read(&file) {
-            Ok(text) => text,
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Journal::default()),
-            Err(cause) => return Err(Error::file(&file, &cause)),
-        };
-        serde_json::from_slice(&text).or_else(|cause| {
-            let aside = file.with_extension("unreadable");
-            eprintln!("{} is unreadable ({cause}), put aside", file.display());
-            fs::rename(&file, aside).map_err(|cause| Error::file(&file, &cause))?;
-            Ok(Journal::default())
-        })
+        Ok(read(&self.file())?.unwrap_or_default())
     }
 
     /// Writes it so that after a power cut there is the old or the new one.
@@ -152,9 +141,7 @@ impl Store {
     /// # Errors
     /// It cannot be written.
     pub fn save(&self, journal: &Journal) -> Result<()> {
-        let file = self.file();
-        let text = serde_json::to_vec_pretty(journal).expect("plain data");
-        replace(&file, &text).map_err(|cause| Error::file(&file, &cause))
+        write(&self.file(), journal)
     }
 
     /// Waits for whoever else is taking a step: the service, or a command of the owner's.
@@ -163,10 +150,33 @@ impl Store {
     /// The lock cannot be made.
     pub fn lock(&self) -> Result<File> {
         let file = self.folder.join("lock");
-        File::create(&file)
+        // Where the service does not run, on a laptop, nobody else has made the folder.
+        fs::create_dir_all(&self.folder)
+            .and_then(|()| File::create(&file))
             .and_then(|lock| lock.lock().map(|()| lock))
             .map_err(|cause| Error::file(&file, &cause))
     }
+}
+
+/// What a file holds, if there is one. One that makes no sense is put aside.
+pub(crate) fn read<T: DeserializeOwned>(file: &Path) -> Result<Option<T>> {
+    let text = match fs::read(file) {
+        Ok(text) => text,
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(Error::file(file, &cause)),
+    };
+    serde_json::from_slice(&text).map(Some).or_else(|cause| {
+        let aside = file.with_extension("unreadable");
+        eprintln!("{} is unreadable ({cause}), put aside", file.display());
+        fs::rename(file, aside).map_err(|cause| Error::file(file, &cause))?;
+        Ok(None)
+    })
+}
+
+/// Writes a file so that after a power cut there is the old or the new one.
+pub(crate) fn write(file: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_vec_pretty(value).expect("plain data");
+    replace(file, &text).map_err(|cause| Error::file(file, &cause))
 }
 
 fn replace(file: &Path, text: &[u8]) -> io::Result<()> {

@@ -7,6 +7,7 @@ pub mod host;
 pub mod journal;
 pub mod machine;
 pub mod metadata;
+pub mod own;
 pub mod process;
 mod profile;
 pub mod proxy;

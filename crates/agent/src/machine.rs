@@ -320,13 +320,7 @@ impl Machine {
             let reason = "another system was activated by hand while it was on trial";
             return refuse(world, journal, &task, reason.into());
         }
-        let mut problems = world.problems();
-        problems.retain(|problem| {
-            !task
-                .known
-                .iter()
-                .any(|known| subject(known) == subject(problem))
-        });
+        let problems = news(&world.problems(), &task.known);
         let now = world.now();
         if problems.is_empty() {
             let healthy = *self.healthy.get_or_insert(now);
@@ -418,6 +412,13 @@ fn restore(world: &mut impl World, task: &Task) -> Result<()> {
         }
     }
     world.commit(old, Some(&task.new))
+}
+
+/// Those problems that were not there before, whatever they say now.
+pub(crate) fn news(problems: &[String], known: &[String]) -> Vec<String> {
+    let is_known = |problem: &&String| known.iter().any(|k| subject(k) == subject(problem));
+    let new = problems.iter().filter(|problem| !is_known(problem));
+    new.cloned().collect()
 }
 
 /// What a problem is of, whatever it says: the text before its colon.

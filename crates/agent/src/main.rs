@@ -28,10 +28,17 @@ enum Verb {
     Update,
     /// List the generations that this machine can go back to
     History,
-    /// Go back to an earlier generation, now and at the next boot
+    /// Go back: from your own module to the one before or to none; without one to an earlier generation
     ///
     /// It stays until the fleet wants something new.
     Rollback(verbs::rollback::Args),
+    /// Add a NixOS module of your own to this machine, and keep it if the machine stays well
+    ///
+    /// It is kept when the fleet is patched, and left out, with word to you, where it no longer fits.
+    Apply(verbs::apply::Args),
+    /// Put the owner's module on the deployed system
+    #[command(hide = true)]
+    Settle,
     /// Run the service that keeps this machine on the system which the fleet wants
     Agent,
 }
@@ -51,6 +58,8 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Status(args) => verbs::status::run(&args),
         Verb::Why => verbs::why::run(),
         Verb::Update => verbs::update::run(),
+        Verb::Apply(args) => verbs::apply::run(&args),
+        Verb::Settle => verbs::settle::run(),
         Verb::Agent => verbs::agent::run(),
         Verb::History => verbs::history::run(),
         Verb::Rollback(args) => verbs::rollback::run(&args),

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::{
     System,
     journal::{Journal, Phase},
+    own::Standing,
 };
 
 /// Longest value of a guest attribute that is written, in characters. Google's own limit is 10 KiB.
@@ -28,6 +29,8 @@ pub struct Report {
     pub generation: Option<u64>,
     /// When the machine booted, in seconds since 1970.
     pub boot: u64,
+    /// How the owner's own module stands, if there is one.
+    pub module: Option<Standing>,
 }
 
 /// In one word.
@@ -127,6 +130,7 @@ impl Reporter {
             ("system", path(&report.system)),
             ("generation", generation.unwrap_or_default()),
             ("boot", report.boot.to_string()),
+            ("module", plain(&module(report))),
             ("reason", plain(&report.reason)),
             ("state", report.state.word().to_owned()),
             ("wanted", path(&report.wanted)),
@@ -140,6 +144,17 @@ impl Reporter {
             self.written.push((key, value));
         }
         Ok(())
+    }
+}
+
+fn module(report: &Report) -> String {
+    match &report.module {
+        Some(Standing { left_out: None, .. }) => "runs".to_owned(),
+        Some(Standing {
+            left_out: Some(reason),
+            ..
+        }) => format!("left out: {reason}"),
+        None => String::new(),
     }
 }
 

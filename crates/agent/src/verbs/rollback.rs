@@ -7,7 +7,7 @@ use agent::{
     machine::World,
 };
 
-use super::drive;
+use super::{apply, drive};
 
 /// Flags of `rollback`.
 #[derive(clap::Args)]
@@ -19,6 +19,10 @@ pub struct Args {
 
 /// Tries it as any other system, and holds it until the fleet wants something new.
 pub fn run(args: &Args) -> Result<()> {
+    // What was added last goes first.
+    if args.generation.is_none() && apply::roll_back()? {
+        return Ok(());
+    }
     let mut host = Host::new()?;
     let generations = host.profile().generations()?;
     let to = choose(&generations, args.generation)?;

@@ -36,6 +36,13 @@ pub fn run(args: &Args) -> Result<()> {
         println!("generation  {generation}");
     }
     println!("state       {}", in_words(&report));
+    if let Some(own) = &report.module {
+        let standing = match &own.left_out {
+            None => "runs on top of it".to_owned(),
+            Some(reason) => format!("left out: {reason}"),
+        };
+        println!("own module  {}, {standing}", own.module);
+    }
     Ok(())
 }
 

@@ -1,0 +1,3 @@
+{
+  environment.etc.own.text = "other";
+}
