@@ -239,6 +239,7 @@ impl Insides {
             reason,
             generation: None,
             boot: self.booted_at,
+            module: None,
         }
     }
 
