@@ -5,10 +5,12 @@
 { lib }:
 let
   inherit (builtins)
+    any
     attrNames
     elem
     head
     isAttrs
+    isBool
     isInt
     isList
     isString
@@ -22,6 +24,7 @@ let
     concatMap
     concatMapStringsSep
     concatStringsSep
+    hasSuffix
     mapAttrs
     mapAttrsToList
     optional
@@ -42,6 +45,7 @@ let
     image = "base";
     machine_type = "n2-standard-8";
     gpu = null;
+    spot = false;
     boot_disk_gb = 50;
     home_disk_gb = 100;
     idle_stop_minutes = 120;
@@ -91,6 +95,12 @@ let
         problem path "${toString value} is out of range"
           "Write ${if zero then "0 or " else ""}a number from ${toString min} to ${toString max}."
       );
+
+  boolean =
+    path: value:
+    optional (!isBool value) (
+      problem path "must be true or false" "Write true or false, without quotes."
+    );
 
   # Nothing that a shell, an expression or markup could take for its own, and lower case, as Google stores addresses.
   email = pattern {
@@ -273,6 +283,7 @@ let
     image = enum profiles;
     machine_type = machineType;
     inherit gpu;
+    spot = boolean;
     # Compute Engine's disks go to 64 TiB; a boot disk holds the store alone.
     boot_disk_gb = integer {
       min = 20;
@@ -311,6 +322,7 @@ let
       e = effective defaultsValue value;
       builtIn = elem (family e.machine_type) machineTypes.gpu_built_in.families;
       attachable = elem (family e.machine_type) machineTypes.gpu_attachable.families;
+      neverSpot = any (ending: hasSuffix ending e.machine_type) machineTypes.spot.never_endings;
     in
     wrong
     # What does not fit together is only looked at when each part is right.
@@ -334,6 +346,18 @@ let
         [
           (problem (join path "image") "is \"cuda\", but ${e.machine_type} has no GPU here"
             "Take a machine type with GPUs, such as g2-standard-8, attach one to n1 with gpu = { … }, or write image = \"base\"."
+          )
+        ]
+      else if e.spot && neverSpot then
+        [
+          (problem (join path "spot") "cannot be had for ${e.machine_type}, which is bare metal"
+            "Write spot = false, or take a machine type that does not end in -metal."
+          )
+        ]
+      else if !e.spot && elem e.machine_type machineTypes.spot.only then
+        [
+          (problem (join path "spot") "is false, but Google gives ${e.machine_type} as a Spot machine alone"
+            "Write spot = true, or take another machine type, such as a3-highgpu-8g."
           )
         ]
       else

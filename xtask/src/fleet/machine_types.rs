@@ -18,8 +18,18 @@ pub struct MachineTypes {
     pub gpu_built_in: Families,
     /// Those to which GPUs are attached.
     pub gpu_attachable: Attachable,
+    /// How they go together with Spot.
+    pub spot: Spot,
     /// Those that cannot boot an x86-64 image.
     pub arm: Families,
+}
+
+/// Machine types that Google does not give both ways.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spot {
+    never_endings: Vec<String>,
+    only: Vec<String>,
 }
 
 /// Some machine families.
@@ -49,6 +59,19 @@ impl Attachable {
     /// Whether GPUs can be attached to a machine type.
     pub fn hold(&self, machine_type: &str) -> bool {
         holds(&self.families, machine_type)
+    }
+}
+
+impl Spot {
+    /// Whether a machine type is never a Spot machine.
+    pub fn never(&self, machine_type: &str) -> bool {
+        let ends = |ending: &String| machine_type.ends_with(ending.as_str());
+        self.never_endings.iter().any(ends)
+    }
+
+    /// Whether a machine type is a Spot machine alone.
+    pub fn only(&self, machine_type: &str) -> bool {
+        self.only.iter().any(|only| only == machine_type)
     }
 }
 

@@ -120,6 +120,9 @@ pub struct Workspace {
     pub machine_type: String,
     /// What to attach to it.
     pub gpu: Option<Gpu>,
+    /// Whether it is a Spot machine, which Google may take back at any time.
+    /// <https://cloud.google.com/compute/docs/instances/spot>
+    pub spot: bool,
     /// Size of the boot disk in GB, as Google counts them (2^30 bytes).
     pub boot_disk_gb: i64,
     /// Size of the home disk in GB (2^30 bytes).

@@ -235,6 +235,19 @@ impl Reader {
         number
     }
 
+    /// True or false.
+    pub fn boolean(&mut self, value: &Value) -> Option<bool> {
+        let DeValue::Boolean(boolean) = value.value.get_ref() else {
+            self.refuse_value(
+                value,
+                "must be true or false",
+                "Write true or false, without quotes.",
+            );
+            return None;
+        };
+        Some(*boolean)
+    }
+
     /// The values of a list.
     pub fn list<'a>(
         &mut self,

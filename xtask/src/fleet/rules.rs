@@ -12,11 +12,12 @@ use super::{
     toml_1_0,
 };
 
-const SETTINGS: [&str; 7] = [
+const SETTINGS: [&str; 8] = [
     "allowed_emails",
     "image",
     "machine_type",
     "gpu",
+    "spot",
     "boot_disk_gb",
     "home_disk_gb",
     "idle_stop_minutes",
@@ -96,6 +97,7 @@ struct Settings {
     image: Option<Profile>,
     machine_type: Option<String>,
     gpu: Option<Gpu>,
+    spot: Option<bool>,
     boot_disk_gb: Option<i64>,
     home_disk_gb: Option<i64>,
     idle_stop_minutes: Option<i64>,
@@ -256,6 +258,7 @@ impl Reader {
             image: image.and_then(|v| self.choice(&v, &Profile::ALL)),
             machine_type: machine_type.and_then(|v| self.machine_type(&v)),
             gpu: gpu.and_then(|v| self.gpu(&v)),
+            spot: table.get("spot").and_then(|v| self.boolean(&v)),
             // Compute Engine's disks go to 64 TiB; a boot disk holds the store alone.
             boot_disk_gb: self.size(table, "boot_disk_gb", 20, 2048, false),
             home_disk_gb: self.size(table, "home_disk_gb", 10, 65536, false),
@@ -362,7 +365,8 @@ impl Reader {
         let image = own.image.or(inherited.image).unwrap_or(Profile::Base);
         let machine_type = own.machine_type.or(inherited.machine_type);
         let machine_type = machine_type.unwrap_or_else(|| "n2-standard-8".to_owned());
-        if let Some((key, what, mend)) = misfit(image, &machine_type, gpu.as_ref()) {
+        let spot = own.spot.or(inherited.spot).unwrap_or(false);
+        if let Some((key, what, mend)) = misfit(image, &machine_type, gpu.as_ref(), spot) {
             // The line that says so, wherever it is.
             let of_defaults = defaults.table.as_ref().and_then(|t| t.get(key));
             let said = table.get(key).or(of_defaults);
@@ -393,6 +397,7 @@ impl Reader {
             image,
             machine_type,
             gpu,
+            spot,
             boot_disk_gb: own.boot_disk_gb.or(inherited.boot_disk_gb).unwrap_or(50),
             home_disk_gb: own.home_disk_gb.or(inherited.home_disk_gb).unwrap_or(100),
             idle_stop_minutes: own
@@ -415,6 +420,7 @@ fn misfit(
     image: Profile,
     machine_type: &str,
     gpu: Option<&Gpu>,
+    spot: bool,
 ) -> Option<(&'static str, String, &'static str)> {
     let built_in = MACHINE_TYPES.gpu_built_in.hold(machine_type);
     let attachable = MACHINE_TYPES.gpu_attachable.hold(machine_type);
@@ -438,6 +444,16 @@ fn misfit(
             "image",
             format!("is \"cuda\", but {machine_type} has no GPU here"),
             "Take a machine type with GPUs, such as g2-standard-8, attach one to n1 with gpu = { … }, or write image = \"base\".",
+        )),
+        _ if spot && MACHINE_TYPES.spot.never(machine_type) => Some((
+            "spot",
+            format!("cannot be had for {machine_type}, which is bare metal"),
+            "Write spot = false, or take a machine type that does not end in -metal.",
+        )),
+        _ if !spot && MACHINE_TYPES.spot.only(machine_type) => Some((
+            "spot",
+            format!("is false, but Google gives {machine_type} as a Spot machine alone"),
+            "Write spot = true, or take another machine type, such as a3-highgpu-8g.",
         )),
         _ => None,
     }

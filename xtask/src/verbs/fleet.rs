@@ -49,7 +49,11 @@ fn summary(fleet: &Fleet) -> String {
             w.name.clone(),
             w.owner.clone(),
             name_of(w.image).to_owned(),
-            format!("{}{gpu}", w.machine_type),
+            format!(
+                "{}{gpu}{}",
+                w.machine_type,
+                if w.spot { ", Spot" } else { "" }
+            ),
             format!("{} GB", w.boot_disk_gb),
             format!("{} GB", w.home_disk_gb),
             match w.idle_stop_minutes {
