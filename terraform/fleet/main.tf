@@ -83,9 +83,15 @@ resource "google_compute_instance" "workspaces" {
   }
 
   scheduling {
-    # A machine has a GPU if and only if its image is cuda, and one with a GPU cannot be moved while it runs.
-    on_host_maintenance = each.value.image == "cuda" || module.machine_type.stays_on_host[each.value.machine_type] ? "TERMINATE" : "MIGRATE"
-    automatic_restart   = true
+    # A machine has a GPU if and only if its image is cuda, and one with a GPU cannot be moved while it runs; nor a Spot one.
+    on_host_maintenance = each.value.spot || each.value.image == "cuda" || module.machine_type.stays_on_host[each.value.machine_type] ? "TERMINATE" : "MIGRATE"
+
+    # What Google took back stays off until somebody starts it: there may be no room for it yet.
+    automatic_restart  = !each.value.spot
+    preemptible        = each.value.spot
+    provisioning_model = each.value.spot ? "SPOT" : "STANDARD"
+    # Not DELETE, with which the boot disk would go. Unset, it would be a change in each plan.
+    instance_termination_action = each.value.spot ? "STOP" : null
   }
 
   shielded_instance_config {

@@ -17,6 +17,7 @@ variable "fleet" {
         type  = string
         count = number
       }))
+      spot         = optional(bool, false)
       boot_disk_gb = number
     }))
   })
