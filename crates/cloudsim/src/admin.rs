@@ -56,6 +56,10 @@ pub async fn call(call: &mut Call, path: &[&str]) -> Result<Reply> {
                 rest @ ..,
             ],
         ) => metadata::call(call, &metadata::Machine::new(project, zone, name), rest).await,
+        ("POST", ["instances", project, zone, name, "preempt"]) => {
+            let operation = compute::preempt(&mut world.store(), project, zone, name)?;
+            Ok(json(&operation))
+        }
         (_, ["instances", project, zone, name, rest @ ..]) => {
             let text = String::from_utf8(call.bytes(1 << 20).await?)
                 .map_err(|_| ApiError::invalid("The body is no text."))?;

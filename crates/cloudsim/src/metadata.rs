@@ -77,6 +77,7 @@ impl<'a> Machine<'a> {
                 "id": instance["id"].as_str().and_then(|id| id.parse::<u64>().ok()),
                 "machine-type": format!("projects/{number}/machineTypes/{kind}"),
                 "name": self.name,
+                "preempted": if instance["_preempted"] == true { "TRUE" } else { "FALSE" },
                 "service-accounts": accounts,
                 "zone": zone,
             },

@@ -1,10 +1,11 @@
 //! Machines: <https://cloud.google.com/compute/docs/reference/rest/v1/instances>.
 
 use super::network::{self, in_use};
+use super::operations::{self, By, Ending};
 use super::{Context, Kind, LINKS, Scope, catalog, disks, find, labels, link, policies};
 use crate::error::{ApiError, Result};
 use crate::fault::OperationError;
-use crate::http::{Query, now};
+use crate::http::{Query, now, public};
 use crate::store::Store;
 use serde_json::{Map, Value, json};
 
@@ -24,6 +25,7 @@ pub const KIND: Kind = Kind {
             if instance["status"] != "RUNNING" {
                 boot(context, instance);
             }
+            instance.remove("_preempted");
             instance.insert("status".to_owned(), "RUNNING".into());
             instance.insert("lastStartTimestamp".to_owned(), now().into());
             Ok(())
@@ -46,8 +48,12 @@ pub const KIND: Kind = Kind {
         }),
         ("setMachineType", set_machine_type),
         ("setScheduling", |_, instance, body| {
+            let was_spot = is_spot(instance);
             instance.insert("scheduling".to_owned(), body.into());
-            fill_scheduling(instance);
+            fill_scheduling(instance)?;
+            if is_spot(instance) != was_spot {
+                only_stopped(instance, "Provisioning model")?;
+            }
             check_gpu(instance)
         }),
         ("setServiceAccount", |context, instance, body| {
@@ -104,7 +110,7 @@ fn create(context: &mut Context, instance: &mut Fields) -> Result<Option<Operati
         }
     }
     default(instance, "scheduling", json!({}));
-    fill_scheduling(instance);
+    fill_scheduling(instance)?;
     check_gpu(instance)?;
     for field in ["metadata", "tags"] {
         default(instance, field, json!({}));
@@ -155,13 +161,83 @@ fn create(context: &mut Context, instance: &mut Fields) -> Result<Option<Operati
     Ok(None)
 }
 
-fn fill_scheduling(instance: &mut Fields) {
-    if let Some(scheduling) = instance["scheduling"].as_object_mut() {
-        default(scheduling, "automaticRestart", json!(true));
-        default(scheduling, "onHostMaintenance", json!("MIGRATE"));
-        default(scheduling, "preemptible", json!(false));
-        default(scheduling, "provisioningModel", json!("STANDARD"));
+/// Fills in what was left out, and refuses what does not go together.
+/// <https://cloud.google.com/compute/docs/reference/rest/v1/instances#Scheduling>
+fn fill_scheduling(instance: &mut Fields) -> Result<()> {
+    let Some(scheduling) = instance["scheduling"].as_object_mut() else {
+        return Ok(());
+    };
+    let spot = scheduling.get("provisioningModel") == Some(&json!("SPOT"))
+        || scheduling.get("preemptible") == Some(&json!(true));
+    let (model, maintenance) = if spot {
+        default(scheduling, "instanceTerminationAction", json!("STOP"));
+        ("SPOT", "TERMINATE")
+    } else {
+        ("STANDARD", "MIGRATE")
+    };
+    default(scheduling, "automaticRestart", json!(!spot));
+    default(scheduling, "onHostMaintenance", json!(maintenance));
+    default(scheduling, "preemptible", json!(spot));
+    default(scheduling, "provisioningModel", json!(model));
+    let scheduling = &instance["scheduling"];
+    let refuse = |field: &str, why: &str| {
+        let value = &scheduling[field];
+        Err(invalid(
+            &format!("scheduling.{field}"),
+            &format!("'{}'. {why}", value.as_str().unwrap_or(&value.to_string())),
+        ))
+    };
+    if scheduling["provisioningModel"] != model {
+        let why = "For preemptible, only allowed provisioning_model value is SPOT.";
+        return refuse("provisioningModel", why);
     }
+    if spot && scheduling["automaticRestart"] == true {
+        let why = "Scheduling must have preemptible be false when AutomaticRestart is true.";
+        return refuse("preemptible", why);
+    }
+    if spot && scheduling["onHostMaintenance"] != "TERMINATE" {
+        let why =
+            "Scheduling must have preemptible be false when OnHostMaintenance isn't TERMINATE.";
+        return refuse("preemptible", why);
+    }
+    if !spot && scheduling.get("instanceTerminationAction").is_some() {
+        let why = "It is for Spot instances and for those with a limited run time.";
+        return refuse("instanceTerminationAction", why);
+    }
+    Ok(())
+}
+
+fn is_spot(instance: &Fields) -> bool {
+    instance["scheduling"]["provisioningModel"] == "SPOT"
+}
+
+/// Takes a Spot machine back, as Google does at any time: it is told and shuts down, and is off when the operation ends.
+/// <https://cloud.google.com/compute/docs/instances/spot#preemption-process>
+pub fn preempt(store: &mut Store, project: &str, zone: &str, name: &str) -> Result<Value> {
+    let path = format!("projects/{project}/zones/{zone}/instances/{name}");
+    let key = format!("compute/{path}");
+    let instance = find(store, &path)?.clone();
+    if instance["status"] != "RUNNING" || instance["scheduling"]["provisioningModel"] != "SPOT" {
+        return Err(ApiError::invalid(format!(
+            "{name} is no Spot machine that runs."
+        )));
+    }
+    let off = json!({"status": "TERMINATED", "lastStopTimestamp": now(), "_operation": null});
+    let ending = Ending {
+        success: vec![(key.clone(), off)],
+        failure: vec![],
+        error: None,
+    };
+    let scope = format!("zones/{zone}");
+    let verb = "compute.instances.preempted";
+    let by = By {
+        user: "system",
+        request: None,
+    };
+    let operation = operations::begin(store, &by, project, &scope, verb, &instance, ending)?;
+    let going = json!({"status": "STOPPING", "_preempted": true, "_operation": operation["_key"]});
+    store.apply(vec![(key, going)])?;
+    Ok(public(&operation))
 }
 
 /// Puts a machine on a host: there must be room and quota. Failing that, the operation fails.

@@ -16,7 +16,7 @@ mod policies;
 mod project;
 mod snapshots;
 
-pub use instances::{Inside, attributes, from_inside};
+pub use instances::{Inside, attributes, from_inside, preempt};
 pub use project::metadata as common_metadata;
 
 use crate::World;
@@ -181,6 +181,9 @@ pub async fn call(call: &mut Call, path: &[&str]) -> Result<Reply> {
         }
         [place @ ("zones" | "regions"), name] if method == "GET" => {
             return catalog::get(call, project, place, name);
+        }
+        ["aggregated", "operations"] if method == "GET" => {
+            return operations::aggregated(call, project);
         }
         ["aggregated", collection] if method == "GET" => {
             return aggregated(call, project, collection);
@@ -695,7 +698,12 @@ fn aggregated(call: &Call, project: &str, collection: &str) -> Result<Reply> {
     let items = keys
         .iter()
         .filter_map(|key| Some((key.as_str(), public(store.get(key)?))));
-    let mut reply = page(&call.query, items)?;
+    let reply = page(&call.query, items)?;
+    Ok(json(&by_scope(reply, collection, kind.name)))
+}
+
+/// A list of what is in several places, place by place.
+fn by_scope(mut reply: Value, collection: &str, kind: &str) -> Value {
     let mut scopes = json!({});
     for item in reply["items"].as_array().into_iter().flatten() {
         let link = item["selfLink"].as_str().unwrap_or_default();
@@ -711,8 +719,8 @@ fn aggregated(call: &Call, project: &str, collection: &str) -> Result<Reply> {
         }
     }
     reply["items"] = scopes;
-    reply["kind"] = format!("{}AggregatedList", kind.name).into();
-    Ok(json(&reply))
+    reply["kind"] = format!("{kind}AggregatedList").into();
+    reply
 }
 
 /// The full URL of a resource that was named by any form of one: a URL, a path from the project, a path within it.

@@ -1,7 +1,7 @@
 //! Operations that take time: PENDING, RUNNING, DONE. Time is polls: each read of an operation, or of the resource it
 //! is about, moves it one step, so that a run is the same each time.
 
-use super::{LINKS, page};
+use super::{LINKS, by_scope, page};
 use crate::error::{ApiError, Result};
 use crate::fault::OperationError;
 use crate::http::{Call, Reply, empty, json, now, public};
@@ -16,10 +16,36 @@ pub struct Ending {
     pub error: Option<OperationError>,
 }
 
-/// Starts an operation on a resource.
+/// Who wants an operation.
+pub struct By<'a> {
+    /// An address, or `system`.
+    pub user: &'a str,
+    /// The caller's name for it, which counts once.
+    pub request: Option<&'a str>,
+}
+
+/// Starts an operation on a resource, as a call wants it.
 pub fn start(
     store: &mut Store,
     call: &Call,
+    project: &str,
+    scope: &str,
+    verb: &str,
+    target: &Value,
+    ending: Ending,
+) -> Result<Value> {
+    let member = &call.caller()?.member;
+    let by = By {
+        user: member.split_once(':').map_or("", |(_, email)| email),
+        request: request_id(call)?,
+    };
+    begin(store, &by, project, scope, verb, target, ending)
+}
+
+/// Starts an operation on a resource.
+pub fn begin(
+    store: &mut Store,
+    by: &By,
     project: &str,
     scope: &str,
     verb: &str,
@@ -39,7 +65,7 @@ pub fn start(
         "targetId": target["id"],
         "status": "PENDING",
         "progress": 0,
-        "user": call.caller()?.member.split_once(':').map_or("", |(_, email)| email),
+        "user": by.user,
         "insertTime": now(),
         "selfLink": format!("{LINKS}{path}"),
         "_key": key,
@@ -52,7 +78,7 @@ pub fn start(
         operation[places.trim_end_matches('s')] =
             format!("{LINKS}projects/{project}/{places}/{name}").into();
     }
-    if let Some(request) = request_id(call)? {
+    if let Some(request) = by.request {
         operation["clientOperationId"] = request.into();
         store.put(&request_key(project, request), json!({"operation": key}))?;
     }
@@ -147,6 +173,27 @@ fn finish(store: &mut Store, operation: &mut Value) -> Result<()> {
         operation["error"] = json!({"errors": [error]});
     }
     Ok(store.apply(then.unwrap_or_default())?)
+}
+
+/// Those of all zones and regions, and the global ones.
+pub fn aggregated(call: &Call, project: &str) -> Result<Reply> {
+    let mut store = call.world.store();
+    let resource = format!("'projects/{project}'");
+    let permission = "compute.globalOperations.list";
+    iam::require(&store, call.caller()?, permission, project, None, &resource)?;
+    let of_kind = |key: &str| key.rsplit('/').nth(1) == Some("operations");
+    let prefix = format!("compute/projects/{project}/");
+    let items = store
+        .scan(&prefix, "")
+        .filter(|(key, _)| of_kind(key))
+        .map(|(key, value)| (key, public(value)));
+    let reply = page(&call.query, items)?;
+    for operation in reply["items"].as_array().into_iter().flatten() {
+        let link = operation["selfLink"].as_str().unwrap_or_default();
+        let path = link.trim_start_matches(LINKS);
+        step(&mut store, &format!("compute/{path}"))?;
+    }
+    Ok(json(&by_scope(reply, "operations", "compute#operation")))
 }
 
 /// Everything below `…/operations`.
