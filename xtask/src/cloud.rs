@@ -89,6 +89,9 @@ pub struct Machine {
     /// RUNNING, TERMINATED and others.
     pub status: String,
     pub machine_type: String,
+    /// Whether Google may take it back at any time.
+    #[serde(default)]
+    pub spot: bool,
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
     /// The keys that begin with `workspace-`.
@@ -101,6 +104,15 @@ pub struct Machine {
     /// When it was last switched on, in seconds since 1970.
     #[serde(default)]
     pub started: Option<i64>,
+}
+
+/// That Google took a Spot machine back.
+#[derive(Debug, Deserialize)]
+pub struct Preemption {
+    pub name: String,
+    pub zone: String,
+    /// In seconds since 1970.
+    pub at: i64,
 }
 
 /// A machine's connection to a network.
@@ -153,6 +165,16 @@ impl Machine {
     /// Whether it is on, or about to be.
     pub fn is_on(&self) -> bool {
         ["RUNNING", "PROVISIONING", "STAGING"].contains(&self.status.as_str())
+    }
+
+    /// Whether it is off because Google took it back: that came after it was last switched on.
+    pub fn is_preempted(&self, preemptions: &[Preemption]) -> bool {
+        let of_it = |it: &Preemption| {
+            it.name == self.name
+                && it.zone == self.zone
+                && self.started.is_none_or(|on| it.at >= on)
+        };
+        !self.is_on() && preemptions.iter().any(of_it)
     }
 }
 
@@ -336,6 +358,11 @@ impl Cloud {
         argv!["instances", "list", "--project", &self.project]
     }
 
+    /// Lists when Spot machines of the project were taken back.
+    pub fn preemptions_command(&self) -> Argv {
+        argv!["instances", "preemptions", "--project", &self.project]
+    }
+
     /// Lists the disks of the project.
     pub fn disks_command(&self) -> Argv {
         argv!["disks", "list", "--project", &self.project]
@@ -349,6 +376,21 @@ impl Cloud {
         let mut machines: Vec<Machine> = self.ask(self.machines_command())?;
         machines.retain(|machine| machine.labels.get(WORKSPACE) == Some(&machine.name));
         Ok(machines)
+    }
+
+    /// When Google took back any of these machines; asked for only if it may have.
+    ///
+    /// # Errors
+    /// As [`process::ask`].
+    pub fn preemptions(&self, machines: &[Machine]) -> Result<Vec<Preemption>> {
+        if machines
+            .iter()
+            .any(|machine| machine.spot && !machine.is_on())
+        {
+            self.ask(self.preemptions_command())
+        } else {
+            Ok(Vec::new())
+        }
     }
 
     /// All disks of the project.

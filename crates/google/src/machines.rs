@@ -43,6 +43,13 @@ pub struct Instance {
     /// nobody's to print.
     #[serde(default, deserialize_with = "of_workspace")]
     pub metadata: BTreeMap<String, String>,
+    /// Whether it is a Spot machine, which Google may take back at any time.
+    #[serde(
+        default,
+        rename(deserialize = "scheduling", serialize = "spot"),
+        deserialize_with = "is_spot"
+    )]
+    pub spot: bool,
     /// When it was last switched on, in seconds since 1970.
     #[serde(
         default,
@@ -56,6 +63,23 @@ pub struct Instance {
     /// What it boots from and what else it has, the boot disk first.
     #[serde(default)]
     pub disks: Vec<Attached>,
+}
+
+/// That Google took a Spot machine back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Preemption {
+    /// The machine's name.
+    #[serde(rename(deserialize = "targetLink"), deserialize_with = "last")]
+    pub name: String,
+    /// Its zone.
+    #[serde(deserialize_with = "last")]
+    pub zone: String,
+    /// When, in seconds since 1970.
+    #[serde(
+        rename(deserialize = "insertTime"),
+        deserialize_with = "crate::storage::seconds"
+    )]
+    pub at: i64,
 }
 
 /// A machine's connection to a network.
@@ -192,7 +216,17 @@ impl Client {
     /// # Errors
     /// As any call.
     pub fn list_instances(&self, project: &str) -> Result<Vec<Instance>> {
-        self.aggregated(project, "instances", None)
+        self.aggregated(project, "instances", None, None)
+    }
+
+    /// The preemptions of Spot machines that Google still lists, those of the last two weeks, in every zone.
+    ///
+    /// # Errors
+    /// As any call.
+    pub fn list_preemptions(&self, project: &str) -> Result<Vec<Preemption>> {
+        let fields = Some("targetLink,zone,insertTime");
+        let filter = Some("operationType = \"compute.instances.preempted\"");
+        self.aggregated(project, "operations", fields, filter)
     }
 
     /// The disks of every zone and region.
@@ -200,15 +234,16 @@ impl Client {
     /// # Errors
     /// As any call.
     pub fn list_disks(&self, project: &str) -> Result<Vec<Disk>> {
-        self.aggregated(project, "disks", None)
+        self.aggregated(project, "disks", None, None)
     }
 
-    /// Of every zone and region; `fields` are those that are asked for, all without.
+    /// Of every zone and region; `fields` are those that are asked for, `filter` says which, all without.
     pub(crate) fn aggregated<T: DeserializeOwned>(
         &self,
         project: &str,
         collection: &str,
         fields: Option<&str>,
+        filter: Option<&str>,
     ) -> Result<Vec<T>> {
         let path = format!("projects/{}/aggregated/{collection}", encode(project));
         let mut list = Call::new(SERVICE, "GET", self.endpoints.url(SERVICE, &path))
@@ -216,6 +251,9 @@ impl Client {
         if let Some(fields) = fields {
             let fields = format!("nextPageToken,items/*/{collection}({fields})");
             list = list.query("fields", fields);
+        }
+        if let Some(filter) = filter {
+            list = list.query("filter", filter);
         }
         let doing = format!("List of {collection} in {project}");
         // A scope without any has a warning instead of the list.
@@ -416,6 +454,16 @@ fn lasts<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Vec<String>,
 
 fn last_part(url: &str) -> String {
     url.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+fn is_spot<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<bool, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Scheduling {
+        provisioning_model: Option<String>,
+    }
+    let scheduling = Scheduling::deserialize(from)?;
+    Ok(scheduling.provisioning_model.as_deref() == Some("SPOT"))
 }
 
 fn of_workspace<'de, D: Deserializer<'de>>(

@@ -295,6 +295,11 @@ enum Instances {
         #[command(flatten)]
         of: Project,
     },
+    /// Prints when Google took Spot machines back, as `[{"name": …, "zone": …, "at": …}]`, in the last two weeks
+    Preemptions {
+        #[command(flatten)]
+        of: Project,
+    },
     /// Starts machines, several at once, and waits until they run
     ///
     /// Prints `{"withoutRoom": […]}`, the names of those that their zones have no room for now, and then fails.
@@ -551,6 +556,7 @@ fn run(cli: Cli) -> Result<()> {
 fn instances(cloud: &Client, verb: Instances) -> Result<()> {
     match verb {
         Instances::List { of } => print(&cloud.list_instances(&of.project)?),
+        Instances::Preemptions { of } => print(&cloud.list_preemptions(&of.project)?),
         Instances::Start { of, at } => {
             let done = cloud.power(&of.project, &at, Power::Start);
             if let Err(error) = &done {

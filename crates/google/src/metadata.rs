@@ -216,7 +216,7 @@ impl Client {
         let fields = Some("name,zone,metadata");
         // What is wrong shows in the call for the machine, which says of which one.
         let all: Vec<Instance> = self
-            .aggregated(project, "instances", fields)
+            .aggregated(project, "instances", fields, None)
             .unwrap_or_default();
         let known = all.into_iter();
         known

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::{
     agents::{self, Report},
     cli::{Cli, StatusArgs},
-    cloud::{Disk, Machine},
+    cloud::{Disk, Machine, Preemption},
     fleet::Fleet,
     output,
     stack::Stack,
@@ -24,6 +24,10 @@ struct Row {
     machine: Option<String>,
     /// RUNNING, TERMINATED and others; none without a machine.
     power: Option<String>,
+    /// Whether Google may take the machine back at any time.
+    spot: bool,
+    /// Whether it is off because Google did.
+    preempted: bool,
     /// The public one, else the one in the network.
     address: Option<String>,
     url: Option<String>,
@@ -44,16 +48,22 @@ struct Home {
     kind: String,
 }
 
-/// Asks for the machines and the disks of all zones, in two calls a 500 of them, and prints the table.
+/// Asks for the machines and the disks of all zones, in two calls a 500 of them, and prints the table. While a Spot machine
+/// is off, a third call tells of all at once whether Google took them back.
 pub fn run(cli: &Cli, args: &StatusArgs) -> Result<()> {
     let stack = Stack::read(cli)?;
     if cli.dry_run {
-        let calls = [stack.cloud.machines_command(), stack.cloud.disks_command()];
+        let calls = [
+            stack.cloud.machines_command(),
+            stack.cloud.disks_command(),
+            stack.cloud.preemptions_command(),
+        ];
         output::plan(cli, &calls.map(|words| stack.cloud.command(words)));
         return Ok(());
     }
     let (machines, disks) = (stack.cloud.machines()?, stack.cloud.disks()?);
-    let mut rows = rows(&stack.fleet, &machines, &disks);
+    let preemptions = stack.cloud.preemptions(&machines)?;
+    let mut rows = rows(&stack.fleet, &machines, &disks, &preemptions);
     if args.systems {
         let on: Vec<_> = machines.iter().filter(|machine| machine.is_on()).collect();
         let mut reports = agents::reports(&stack.cloud, &on)?;
@@ -87,7 +97,12 @@ pub fn is_retired(fleet: &Fleet, disk: &Disk) -> bool {
         .is_some_and(|name| !fleet.workspaces.contains_key(name))
 }
 
-fn rows(fleet: &Fleet, machines: &[Machine], disks: &[Disk]) -> Vec<Row> {
+fn rows(
+    fleet: &Fleet,
+    machines: &[Machine],
+    disks: &[Disk],
+    preemptions: &[Preemption],
+) -> Vec<Row> {
     let machine_of: BTreeMap<_, _> = machines
         .iter()
         .map(|machine| (machine.name.as_str(), machine))
@@ -126,6 +141,11 @@ fn rows(fleet: &Fleet, machines: &[Machine], disks: &[Disk]) -> Vec<Row> {
                 .map(|machine| machine.machine_type.clone())
                 .or_else(|| workspace.map(|workspace| workspace.machine_type.clone())),
             power: machine.map(|machine| machine.status.clone()),
+            spot: machine.map_or_else(
+                || workspace.is_some_and(|workspace| workspace.spot),
+                |machine| machine.spot,
+            ),
+            preempted: machine.is_some_and(|machine| machine.is_preempted(preemptions)),
             address: public
                 .cloned()
                 .or_else(|| interface.and_then(|interface| interface.private.clone())),
@@ -150,9 +170,10 @@ fn home(disk: &Disk) -> Home {
 }
 
 /// For people: what a machine is doing.
-pub fn power(status: Option<&str>) -> String {
-    match status {
+fn power(row: &Row) -> String {
+    match row.power.as_deref() {
         None => "no machine".to_owned(),
+        Some(_) if row.preempted => "preempted".to_owned(),
         Some("TERMINATED") => "stopped".to_owned(),
         Some(status) => status.to_lowercase(),
     }
@@ -175,7 +196,7 @@ fn systems(rows: &[Row]) -> String {
         None => {
             let state = match row.power.as_deref() {
                 Some("RUNNING") => "silent".to_owned(),
-                power_of => power(power_of),
+                _ => power(row),
             };
             [row.name.clone(), "-".to_owned(), state, String::new()]
         }
@@ -197,7 +218,7 @@ fn text(rows: &[Row], retired: &[&Disk]) -> String {
         };
         [
             row.name.clone(),
-            power(row.power.as_deref()),
+            power(row),
             cell(&row.machine),
             row.home
                 .as_ref()

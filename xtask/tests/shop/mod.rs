@@ -241,6 +241,12 @@ impl Shop {
         self.send("PUT", &path, value);
     }
 
+    /// Has the cloud take back a Spot machine in the zone, which is off once it was looked at some times.
+    pub fn preempt(&self, machine: &str) {
+        let machine = format!("/_sim/instances/{PROJECT}/europe-west4-a/{machine}");
+        self.send("POST", &format!("{machine}/preempt"), "");
+    }
+
     fn http(&self, method: &str, path: &str, body: &Value) -> Value {
         if body.is_null() {
             self.send(method, path, "")
