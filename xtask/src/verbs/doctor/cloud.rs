@@ -191,7 +191,7 @@ fn checks(fleet: &Fleet, project: &Project) -> Vec<Check> {
             format!("gcloud services enable {api} --project {id}"),
         ));
     }
-    for (metric, needed) in needs(fleet) {
+    for (metric, needed) in needs(fleet, &project.quotas) {
         let quota = project.quotas.iter().find(|quota| quota.metric == metric);
         let enough = quota.map(|quota| quota.limit < 0.0 || quota.limit >= needed as f64);
         let found = match quota {
@@ -223,10 +223,16 @@ fn checks(fleet: &Fleet, project: &Project) -> Vec<Check> {
 
 /// What the fleet takes of Compute Engine's quotas, by their metric.
 /// <https://cloud.google.com/compute/resource-usage>
-fn needs(fleet: &Fleet) -> BTreeMap<String, u64> {
+fn needs(fleet: &Fleet, quotas: &[Quota]) -> BTreeMap<String, u64> {
     let mut needs = BTreeMap::new();
     let mut need =
         |metric: &str, amount: u64| *needs.entry(metric.to_owned()).or_insert(0) += amount;
+    // Of a region that was given a quota for Spot machines, they take that one and no other.
+    // https://cloud.google.com/compute/docs/instances/spot#quotas
+    let given = |metric: &str| {
+        let of_spot = |quota: &&Quota| quota.metric == metric && quota.limit > 0.0;
+        quotas.iter().any(|quota| of_spot(&quota))
+    };
     for workspace in fleet.workspaces.values() {
         need("INSTANCES", 1);
         need(
@@ -239,13 +245,19 @@ fn needs(fleet: &Fleet) -> BTreeMap<String, u64> {
         let family = workspace.machine_type.split('-').next().unwrap_or_default();
         if let Some(cpus) = cpus(&workspace.machine_type) {
             match family {
+                _ if workspace.spot && given("PREEMPTIBLE_CPUS") => need("PREEMPTIBLE_CPUS", cpus),
                 "n1" | "e2" | "f1" | "g1" | "custom" => need("CPUS", cpus),
                 family => need(&format!("{}_CPUS", family.to_uppercase()), cpus),
             }
         }
         if let Some((metric, gpus)) = gpus(workspace, family) {
             need("GPUS_ALL_REGIONS", gpus);
-            need(metric, gpus);
+            let of_spot = format!("PREEMPTIBLE_{metric}");
+            if workspace.spot && given(&of_spot) {
+                need(&of_spot, gpus);
+            } else {
+                need(metric, gpus);
+            }
         }
     }
     needs
@@ -329,7 +341,7 @@ mod tests {
 
     #[test]
     fn the_fleets_needs_are_added_up_by_quota() {
-        let needs = needs(&fleet());
+        let needs = needs(&fleet(), &[]);
         let expected = [
             ("G2_CPUS", 16),
             ("GPUS_ALL_REGIONS", 1),
@@ -347,6 +359,39 @@ mod tests {
         );
         assert_eq!(cpus("n2-custom-6-20480"), Some(6));
         assert_eq!(cpus("a2-highgpu-1g"), None);
+    }
+
+    #[test]
+    fn spot_machines_take_the_quotas_for_spot_where_there_are_any() {
+        let mut fleet = fleet();
+        fleet.workspaces.get_mut("bob").unwrap().spot = true;
+        let limit = |limit| {
+            ["PREEMPTIBLE_CPUS", "PREEMPTIBLE_NVIDIA_L4_GPUS"].map(|metric| Quota {
+                metric: metric.to_owned(),
+                limit,
+                usage: 0.0,
+            })
+        };
+        let of = |quotas: &[Quota]| -> Vec<_> {
+            let needs = needs(&fleet, quotas).into_iter();
+            needs
+                .filter(|(metric, _)| metric.ends_with("CPUS") || metric.contains("L4"))
+                .collect()
+        };
+        let pairs =
+            |pairs: [(&str, u64); 3]| pairs.map(|(metric, amount)| (metric.to_owned(), amount));
+        let standard = pairs([("G2_CPUS", 16), ("N2_CPUS", 8), ("NVIDIA_L4_GPUS", 1)]);
+        assert_eq!(of(&[]), standard);
+        // Listed, and not given.
+        assert_eq!(of(&limit(0.0)), standard);
+        assert_eq!(
+            of(&limit(16.0)),
+            pairs([
+                ("N2_CPUS", 8),
+                ("PREEMPTIBLE_CPUS", 16),
+                ("PREEMPTIBLE_NVIDIA_L4_GPUS", 1)
+            ])
+        );
     }
 
     #[test]
