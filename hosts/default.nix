@@ -91,6 +91,7 @@ rec {
             inherit (fleet.access) exposure;
             # The name that terraform gives the home disk's attachment.
             home.device = "/dev/disk/by-id/google-home";
+            gce = { inherit (workspace) spot; };
             gateway = lib.mkIf (fleet.access.exposure == "public") {
               inherit (fleet.access) login;
               acmeEmail = fleet.access.acme_email;

@@ -49,6 +49,7 @@ let
         {
           workspace.jupyter.enable = true;
           workspace.monitoring.enable = true;
+          workspace.gce.spot = true;
           workspace.buckets.acme-datasets = { };
           services.opentelemetry-collector.validateConfigFile = false;
         }

@@ -3,5 +3,6 @@
   imports = [
     ./guest.nix
     ./image.nix
+    ./preemption.nix
   ];
 }

@@ -4,6 +4,7 @@ usage: cloud.py FOLDER
 
 FOLDER/system       what the metadata key workspace-system holds
 FOLDER/bucket/      the objects of the bucket `cache`, for those who have the machine's token
+FOLDER/preempted    TRUE once the machine is taken back
 FOLDER/attributes/  the guest attributes that the machine wrote
 FOLDER/requests     what the bucket was asked for, with the status of the answer
 """
@@ -15,6 +16,7 @@ import pathlib
 import sys
 import time
 import urllib.parse
+from collections.abc import Callable
 
 FOLDER = pathlib.Path(sys.argv[1])
 TOKEN = "poison-token"
@@ -22,11 +24,22 @@ METADATA = "/computeMetadata/v1/instance"
 OBJECTS = "/storage/v1/b/cache/o/"
 
 
-def attributes() -> tuple[str, bytes]:
-    system = FOLDER / "system"
-    found = {"workspace-system": system.read_text().strip()} if system.exists() else {}
-    text = json.dumps(found).encode()
-    return hashlib.sha256(text).hexdigest()[:16], text
+def contents(name: str) -> str | None:
+    file = FOLDER / name
+    return file.read_text().strip() if file.exists() else None
+
+
+def attributes() -> bytes:
+    system = contents("system")
+    return json.dumps({"workspace-system": system} if system is not None else {}).encode()
+
+
+def preempted() -> bytes:
+    return (contents("preempted") or "FALSE").encode()
+
+
+def etag_of(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:16]
 
 
 class Cloud(http.server.BaseHTTPRequestHandler):
@@ -52,15 +65,20 @@ class Cloud(http.server.BaseHTTPRequestHandler):
             token = {"access_token": TOKEN, "expires_in": 3599}
             self.answer(200, json.dumps(token).encode())
         elif url.path == f"{METADATA}/attributes/":
-            query = urllib.parse.parse_qs(url.query)
-            end = time.monotonic() + int(query.get("timeout_sec", ["0"])[0])
-            etag, text = attributes()
-            while query.get("last_etag") == [etag] and time.monotonic() < end:
-                time.sleep(0.2)
-                etag, text = attributes()
-            self.answer(200, text, etag)
+            self.follow(attributes, url.query)
+        elif url.path == f"{METADATA}/preempted":
+            self.follow(preempted, url.query)
         else:
             self.answer(404, b"")
+
+    def follow(self, look: Callable[[], bytes], asked: str) -> None:
+        query = urllib.parse.parse_qs(asked)
+        end = time.monotonic() + int(query.get("timeout_sec", ["0"])[0])
+        text = look()
+        while query.get("last_etag") == [etag_of(text)] and time.monotonic() < end:
+            time.sleep(0.2)
+            text = look()
+        self.answer(200, text, etag_of(text))
 
     def object(self, name: str) -> None:
         file = FOLDER / "bucket" / name
