@@ -22,7 +22,6 @@ let
   used = [
     "docker.service"
     "nginx.service"
-    "sshd.service"
   ]
   ++ map (name: "${name}.service") (lib.attrNames (config.workspace.servers or { }));
 in

@@ -12,6 +12,8 @@
       systemd.services.cloud = {
         wantedBy = [ "multi-user.target" ];
         serviceConfig = {
+          # Started is that its folder is there.
+          Type = "exec";
           RuntimeDirectory = "cloud";
           ExecStart = "${pkgs.python3}/bin/python3 ${../common/cloud.py} /run/cloud";
         };
