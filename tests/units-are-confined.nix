@@ -49,7 +49,7 @@ let
         {
           workspace.jupyter.enable = true;
           workspace.monitoring.enable = true;
-          workspace.gce.spot = true;
+          workspace.gce.spot = lib.mkForce true;
           workspace.buckets.acme-datasets = { };
           services.opentelemetry-collector.validateConfigFile = false;
         }
