@@ -1,5 +1,5 @@
-# Bad news for the owner, from whatever part of the machine has some: on the gateway's
-# pages and in terminals.
+# News for the owner, from whatever part of the machine has some: on the gateway's pages, and
+# if it is bad in terminals.
 {
   lib,
   pkgs,
@@ -37,7 +37,8 @@ in
       description = ''
         Command with which whatever has bad news for the owner shows it, as root:
         `workspace-notice NAME HEADLINE SENTENCES [SENTENCES-IN-TERMINALS-ONLY]`.
-        `workspace-notice NAME` takes it back. Notices of other names stay.
+        `workspace-notice --good NAME HEADLINE SENTENCES` shows good news, on the pages alone.
+        `workspace-notice NAME` takes either back. Notices of other names stay.
       '';
     };
   };

@@ -2,9 +2,16 @@
 # and in terminals; or takes it back. Those of other names stay.
 #
 # usage: workspace-notice NAME HEADLINE SENTENCES [SENTENCES-IN-TERMINALS-ONLY]
+#        workspace-notice --good NAME HEADLINE SENTENCES
 #        workspace-notice NAME
 #
+# Good news is on the pages alone.
 # Strangers read the pages: nothing may stand in there that only the owner should know.
+good=
+if [ "$1" = --good ]; then
+  good=yes
+  shift
+fi
 name=$1 directory=/run/workspace
 case $name in
   *[!a-z0-9-]* | "")
@@ -32,9 +39,12 @@ shopt -s nullglob
 mkdir --parents "$directory/notices"
 exec {lock}> "$directory/notices/.lock"
 flock "$lock"
-if [ $# = 1 ]; then
-  rm --force "$directory/notices/$name."*
-else
+rm --force "$directory/notices/$name."*
+if [ "$good" ]; then
+  cat > "$directory/notices/$name.html" << END
+<p class="notice good" role="status"><strong>$(escaped "$2")</strong> $(escaped "$3")</p>
+END
+elif [ $# != 1 ]; then
   cat > "$directory/notices/$name.html" << END
 <p class="notice" role="alert"><strong>$(escaped "$2")</strong> $(escaped "$3")</p>
 END

@@ -1,5 +1,6 @@
 /* In place of NVIDIA's libcuda.so.1: what /run/fake/cuda names fails with the error it names. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static char failing[64], error[64];
@@ -18,8 +19,13 @@ int cuGetErrorName(int result, const char **name) {
   *name = error;
   return 0;
 }
+int cuDriverGetVersion(int *version) {
+  *version = 13000;
+  return 0;
+}
 int cuDeviceGetCount(int *count) {
-  *count = 1;
+  const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+  *count = !visible || *visible;
   return 0;
 }
 int cuDeviceGet(int *device, int i) {
@@ -29,7 +35,7 @@ int cuDeviceGet(int *device, int i) {
 int cuDevicePrimaryCtxRetain(void **context, int device) {
   (void)device;
   *context = &error;
-  return 0;
+  return outcome("cuDevicePrimaryCtxRetain");
 }
 int cuDevicePrimaryCtxRelease_v2(int device) { return device; }
 int cuCtxSetCurrent(void *context) { return context != &error; }

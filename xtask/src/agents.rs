@@ -32,6 +32,8 @@ pub struct Report {
     pub state: String,
     /// Why, of a state that needs a reason.
     pub reason: String,
+    /// What the last test of its GPUs said; empty of a machine without.
+    pub gpu: String,
 }
 
 impl Report {
@@ -138,6 +140,7 @@ pub fn answers(
             wanted: text("wanted"),
             state: text("state"),
             reason: text("reason"),
+            gpu: text("gpu"),
         };
         let said = !report.state.is_empty();
         (answer.name, Ok(said.then_some(report)))
@@ -182,6 +185,7 @@ mod tests {
             wanted: wanted.into(),
             state: state.into(),
             reason: "why".into(),
+            gpu: String::new(),
         };
         assert_eq!(
             report("new", "new", "current").verdict("new"),

@@ -128,6 +128,27 @@ fn a_machine_that_went_back_is_named_with_its_reason() {
 }
 
 #[test]
+fn what_a_machine_says_of_its_gpus_is_in_the_status() {
+    let shop = shop(&Store::new(0));
+    says(&shop, "alice", "current", "");
+    says(&shop, "bob", "current", "");
+    let status = stdout(&shop.xtask(&["status", "--systems"]));
+    assert!(!status.contains("GPU"), "{status}");
+    let lost = "one has stopped answering. Save your \u{1b}[2Jwork.";
+    shop.says("bob", "gpu", lost);
+    let status = stdout(&shop.xtask(&["status", "--systems"]));
+    let line = "NAME  GPU\nbob   one has stopped answering. Save your  [2Jwork.\n";
+    assert!(status.ends_with(line), "{status}");
+    let status = shop.xtask(&["status", "--systems", "--json"]);
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    let bob = &status["workspaces"][1];
+    assert!(
+        bob["system"]["gpu"].as_str().unwrap().starts_with("one"),
+        "{bob}"
+    );
+}
+
+#[test]
 fn no_further_wave_begins_beyond_the_failures_that_are_allowed() {
     let shop = shop(&Store::new(0));
     assert_ok(&shop.xtask(&["cache", "key"]));

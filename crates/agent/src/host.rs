@@ -19,6 +19,9 @@ use crate::{
     switch,
 };
 
+/// Where the module `cuda` puts what the last test of the GPUs said.
+const GPU: &str = "/run/workspace/gpu";
+
 /// This machine.
 pub struct Host {
     config: Config,
@@ -86,6 +89,9 @@ impl Host {
             generation: self.profile.current()?.map(|generation| generation.number),
             boot: booted_at()?,
             module: own::standing(),
+            gpu: fs::read_to_string(GPU)
+                .ok()
+                .map(|line| line.trim().to_owned()),
         })
     }
 }

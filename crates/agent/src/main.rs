@@ -24,6 +24,10 @@ enum Verb {
     Status(verbs::status::Args),
     /// Say why it does not run what the fleet wants
     Why,
+    /// Test the GPUs: whether they work, what each step of the test found, and what mends it
+    ///
+    /// Exit status 1: one does not. The test also runs at boot and every hour.
+    Gpu,
     /// Try what the fleet wants now, also if it was refused before
     Update,
     /// List the generations that this machine can go back to
@@ -57,6 +61,7 @@ fn run(cli: Cli) -> Result<()> {
     match cli.verb {
         Verb::Status(args) => verbs::status::run(&args),
         Verb::Why => verbs::why::run(),
+        Verb::Gpu => verbs::gpu::run(),
         Verb::Update => verbs::update::run(),
         Verb::Apply(args) => verbs::apply::run(&args),
         Verb::Settle => verbs::settle::run(),

@@ -31,6 +31,8 @@ pub struct Report {
     pub boot: u64,
     /// How the owner's own module stands, if there is one.
     pub module: Option<Standing>,
+    /// What the last test of the GPUs said, in one line; none where there are none.
+    pub gpu: Option<String>,
 }
 
 /// In one word.
@@ -131,6 +133,7 @@ impl Reporter {
             ("generation", generation.unwrap_or_default()),
             ("boot", report.boot.to_string()),
             ("module", plain(&module(report))),
+            ("gpu", plain(report.gpu.as_deref().unwrap_or_default())),
             ("reason", plain(&report.reason)),
             ("state", report.state.word().to_owned()),
             ("wanted", path(&report.wanted)),

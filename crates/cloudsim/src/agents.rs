@@ -240,6 +240,7 @@ impl Insides {
             generation: None,
             boot: self.booted_at,
             module: None,
+            gpu: None,
         }
     }
 

@@ -40,7 +40,10 @@ let
   };
 in
 {
-  imports = [ ./self-test.nix ];
+  imports = [
+    ./containers.nix
+    ./self-test.nix
+  ];
 
   options.workspace.cuda = {
     capability = mkOption {
@@ -116,9 +119,6 @@ in
     # Without it CUDA waits for ever on machines whose GPUs are connected by NVSwitches;
     # on others it cannot start.
     systemd.services.nvidia-fabricmanager.serviceConfig.ExecCondition = lib.getExe hasNvSwitch;
-
-    # `docker run --device nvidia.com/gpu=all`
-    hardware.nvidia-container-toolkit.enable = true;
 
     # Wheels of PyPI find the driver among the libraries of nix-ld.
     programs.nix-ld.libraries = [ driverLibraries ];

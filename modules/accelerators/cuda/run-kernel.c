@@ -1,5 +1,6 @@
-/* Runs one kernel on every GPU and checks what it wrote. Prints nothing and exits with 0
-   when all is well; else prints one line, what failed and NVIDIA's name for it. */
+/* Runs one kernel on every GPU and checks what it wrote. Prints the driver's CUDA version once
+   CUDA runs, and exits with 0 when all is well; else the last line is what failed and NVIDIA's
+   name for it. */
 #include <dlfcn.h>
 #include <stdio.h>
 
@@ -51,6 +52,7 @@ int main(void) {
   if (!(*(void **)&variable = function(name))) return 1
   if (!(*(void **)&name_of = function("cuGetErrorName"))) return 1;
   LOAD(init, "cuInit", unsigned);
+  LOAD(version_of, "cuDriverGetVersion", int *);
   LOAD(count_devices, "cuDeviceGetCount", int *);
   LOAD(get_device, "cuDeviceGet", CUdevice *, int);
   LOAD(retain, "cuDevicePrimaryCtxRetain", CUhandle *, CUdevice);
@@ -63,12 +65,15 @@ int main(void) {
        CUhandle, void **, void **);
   LOAD(copy, "cuMemcpyDtoH_v2", void *, CUdeviceptr, size_t);
 
-  int devices = 0;
-  if (failed("cuInit", init(0)) || failed("cuDeviceGetCount", count_devices(&devices))) return 1;
+  int devices = 0, version = 0;
+  if (failed("cuInit", init(0)) || failed("cuDriverGetVersion", version_of(&version)) ||
+      failed("cuDeviceGetCount", count_devices(&devices)))
+    return 1;
   if (devices == 0) {
     puts("CUDA sees no device");
     return 1;
   }
+  printf("CUDA %d.%d\n", version / 1000, version % 1000 / 10);
   for (int i = 0; i < devices; i++) {
     CUdevice device;
     CUhandle context, module, fill;

@@ -1,4 +1,5 @@
-# Whether the GPUs work, and if not why and what mends it: at boot, and for whoever asks.
+# Whether the GPUs work, and if not why and what mends it: at boot, every hour, and for
+# whoever asks.
 {
   config,
   lib,
@@ -51,12 +52,16 @@ in
       ];
       serviceConfig = {
         Type = "oneshot";
-        RemainAfterExit = true;
         ExecStart = "${lib.getExe selfTest} --report";
         # What it finds is news, not a failure of the machine.
         SuccessExitStatus = 1;
         TimeoutStartSec = "3min";
       };
+    };
+    # A GPU can stop answering at any time.
+    systemd.timers.workspace-gpu = {
+      wantedBy = [ "timers.target" ];
+      timerConfig.OnUnitInactiveSec = "1h";
     };
   };
 }

@@ -86,6 +86,7 @@ pub fn run(cli: &Cli, args: &StatusArgs) -> Result<()> {
         print!("{}", text(&rows, &retired));
         if args.systems {
             print!("\n{}", systems(&rows));
+            print!("{}", gpus(&rows));
         }
     }
     Ok(())
@@ -202,6 +203,19 @@ fn systems(rows: &[Row]) -> String {
         }
     }));
     output::table(&lines)
+}
+
+/// What the machines' tests of their GPUs said.
+fn gpus(rows: &[Row]) -> String {
+    let mut lines = vec![["NAME", "GPU"].map(String::from)];
+    lines.extend(rows.iter().filter_map(|row| {
+        let said = &row.system.as_ref()?.gpu;
+        (!said.is_empty()).then(|| [row.name.clone(), said.clone()])
+    }));
+    match lines.len() {
+        1 => String::new(),
+        _ => format!("\n{}", output::table(&lines)),
+    }
 }
 
 fn text(rows: &[Row], retired: &[&Disk]) -> String {

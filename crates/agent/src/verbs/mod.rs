@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod apply;
 mod drive;
+pub mod gpu;
 pub mod history;
 pub mod rollback;
 pub mod settle;

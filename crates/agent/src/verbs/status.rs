@@ -43,6 +43,9 @@ pub fn run(args: &Args) -> Result<()> {
         };
         println!("own module  {}, {standing}", own.module);
     }
+    if let Some(gpu) = &report.gpu {
+        println!("GPU         {gpu}");
+    }
     Ok(())
 }
 
