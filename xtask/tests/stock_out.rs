@@ -8,7 +8,7 @@ mod support;
 
 use std::fs;
 
-use cloudsim::{Fault, Rule, Settings, StockOut};
+use cloudsim::{Fault, NotOffered, Rule, Settings, StockOut};
 use serde_json::Value;
 use shop::{Shop, Store, assert_ok};
 use stage::{json, kill_when_struck, missing, stage};
@@ -95,6 +95,55 @@ fn a_new_workspace_goes_to_the_next_zone_and_a_used_home_to_none() {
     out_of_stock(&shop, "europe-west4-b");
     assert_ok(&shop.xtask(&["apply"]));
     is_in(&shop, "bob", "europe-west4-a");
+}
+
+#[test]
+fn a_zone_that_never_has_the_machine_type_is_passed_over() {
+    if let Some(why) = missing() {
+        println!("skipped: {why}");
+        return;
+    }
+    let shop = stage(&Store::new(0));
+    let fleet = shop.world.path("repo/fleet.toml");
+    let text = fs::read_to_string(&fleet).unwrap();
+    let two = r#"["europe-west4-a", "europe-west4-b"]"#;
+    let three = r#"["europe-west4-a", "europe-west4-b", "europe-west4-c"]"#;
+    assert!(text.contains(two), "{text}");
+    fs::write(&fleet, text.replace(two, three)).unwrap();
+    let out_of = |zones: &[&str]| {
+        let stock_outs = zones.iter().map(|zone| StockOut {
+            zone: (*zone).to_owned(),
+            machine_type: "g2-*".to_owned(),
+        });
+        shop.sim.set_settings(Settings {
+            stock_outs: stock_outs.collect(),
+            not_offered: vec![NotOffered {
+                zone: "europe-west4-b".to_owned(),
+                r#type: "g2-*".to_owned(),
+            }],
+            ..Settings::default()
+        });
+    };
+    let in_b = |shop: &Shop| {
+        let mut calls = shop.writes().into_iter();
+        calls.any(|call| call.path.contains("/zones/europe-west4-b/"))
+    };
+
+    out_of(&["europe-west4-a", "europe-west4-c"]);
+    let refused = shop.xtask(&["up"]);
+    assert_eq!(refused.status.code(), Some(4), "{}", stderr(&refused));
+    let said = stderr(&refused);
+    assert!(
+        said.contains(
+            "for bob now in any of europe-west4-a, europe-west4-c; it is not offered in europe-west4-b"
+        ),
+        "{said}"
+    );
+
+    out_of(&["europe-west4-a"]);
+    assert_ok(&shop.xtask(&["up"]));
+    is_in(&shop, "bob", "europe-west4-c");
+    assert!(!in_b(&shop), "something was made in europe-west4-b");
 }
 
 #[test]
