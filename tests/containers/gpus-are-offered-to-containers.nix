@@ -71,8 +71,8 @@
     SPECIFICATION = "/var/run/cdi/nvidia-container-toolkit.json"
     GENERATOR = "nvidia-container-toolkit-cdi-generator"
 
-    def docker():
-        return json.loads(machine.succeed("docker info --format json"))
+    def docker_finds_them():
+        machine.wait_until_succeeds("docker info --format '{{json .DiscoveredDevices}}' | grep --fixed-strings nvidia.com/gpu=all", timeout=60)
 
     def docker_process():
         return machine.succeed("systemctl show --property=MainPID --value docker").strip()
@@ -99,24 +99,27 @@
             machine.succeed(f"test -e {path}")
 
     with subtest("docker takes it"):
-        info = docker()
-        assert "/var/run/cdi" in info["CDISpecDirs"], info
-        # Dockers before 28.2 do not say what they have found.
-        found = [device["ID"] for device in info.get("DiscoveredDevices", [])]
-        assert "DiscoveredDevices" not in info or "nvidia.com/gpu=all" in found, info
+        assert "/var/run/cdi" in machine.succeed("docker info --format '{{json .CDISpecDirs}}'")
+        docker_finds_them()
 
     with subtest("it is made anew while docker runs on"):
         before = docker_process()
         machine.succeed(f"rm {SPECIFICATION}", f"systemctl restart {GENERATOR}")
         assert json.loads(machine.succeed(f"cat {SPECIFICATION}")) == made
         assert docker_process() == before != "0"
+        docker_finds_them()
 
     with subtest("a GPU that does not answer leaves docker alone"):
         machine.succeed("umount /dev/nvidia0", "rm /dev/nvidia0")
         machine.fail(f"systemctl restart {GENERATOR}")
         assert docker_process() == before
-        machine.succeed("systemctl restart docker")
-        machine.succeed("docker info")
-        machine.succeed("systemctl reset-failed")
+        machine.succeed("systemctl restart docker", "docker info")
+
+    with subtest("docker finds one that answers again"):
+        before = docker_process()
+        machine.succeed("systemctl restart fake-devices", f"systemctl restart {GENERATOR}")
+        docker_finds_them()
+        assert docker_process() == before
+        assert machine.succeed("systemctl --failed --no-legend") == ""
   '';
 }

@@ -80,9 +80,8 @@ step=CUDA
 status=0
 # As the owner's programs may be told to see none of them.
 answer=$(env --unset=CUDA_VISIBLE_DEVICES LD_LIBRARY_PATH="${GPU_LIBRARIES:-/run/opengl-driver/lib}" gpu-run-kernel 2>&1) || status=$?
-if [[ $answer == "CUDA "* ]]; then
-  version=$(head --lines=1 <<< "$answer")
-  found[CUDA]=${version#CUDA }
+if [[ $answer =~ ^CUDA\ ([0-9.]+) ]]; then
+  found[CUDA]=${BASH_REMATCH[1]}
   step=kernel
 fi
 reason=$(tail --lines=1 <<< "$answer")
