@@ -37,6 +37,7 @@ let
       modules.own
       modules.vm
       modules.tools
+      modules.scale-out
       modules.hardening
       modules.monitoring
       modules.agent
@@ -89,6 +90,7 @@ rec {
             inherit name;
             inherit (workspace) owner domain;
             inherit (fleet.access) exposure;
+            scaleOut.project = workspace.scale_out_project;
             # The name that terraform gives the home disk's attachment.
             home.device = "/dev/disk/by-id/google-home";
             gce = { inherit (workspace) spot; };

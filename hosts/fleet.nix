@@ -49,6 +49,7 @@ let
     boot_disk_gb = 50;
     home_disk_gb = 100;
     idle_stop_minutes = 120;
+    scale_out_project = null;
   };
 
   # A problem is a key path, what is wrong with it, and what to do.
@@ -183,15 +184,17 @@ let
         removeAttrs required (attrNames value)
       );
 
+  project = pattern {
+    is = matching "[a-z][a-z0-9-]{4,28}[a-z0-9]";
+    what = "a project id";
+    mend = "Write the id, not the name or number: 6 to 30 lower-case letters, digits and hyphens, a letter first.";
+  };
+
   google =
     path: value:
     table {
       fields = {
-        project = pattern {
-          is = matching "[a-z][a-z0-9-]{4,28}[a-z0-9]";
-          what = "a project id";
-          mend = "Write the id, not the name or number: 6 to 30 lower-case letters, digits and hyphens, a letter first.";
-        };
+        inherit project;
         region = pattern {
           is = isRegion;
           what = "a region";
@@ -298,6 +301,7 @@ let
       max = 10080;
       zero = true;
     };
+    scale_out_project = project;
   };
 
   defaults = table { fields = settingFields; };
@@ -310,8 +314,8 @@ let
     // workspace;
 
   workspace =
-    # How people log in, where [access] is right.
-    login: defaultsValue: path: value:
+    # How people log in, and where, where [google] and [access] are right.
+    login: ownProject: defaultsValue: path: value:
     let
       wrong = table {
         fields = settingFields // {
@@ -360,16 +364,23 @@ let
             "Write spot = true, or take another machine type, such as a3-highgpu-8g."
           )
         ]
-      else
-        optional (login != "unknown" && login != "google" && e.allowed_emails != [ ]) (
-          problem (join path "allowed_emails")
+      else if login != "unknown" && login != "google" && e.allowed_emails != [ ] then
+        [
+          (problem (join path "allowed_emails")
             "is for login \"google\" alone: a password is the owner's, a tunnel IAM's"
             "Remove it, or set access.login = \"google\"."
+          )
+        ]
+      else
+        optional (login != "unknown" && e.scale_out_project == ownProject) (
+          problem (join path "scale_out_project")
+            "is the fleet's own project: who makes machines there is root on every workspace"
+            "Name another project, see docs/scale-out.md."
         )
     );
 
   workspaces =
-    login: defaultsValue: path: value:
+    login: ownProject: defaultsValue: path: value:
     if !isAttrs value then
       table { fields = { }; } path value
     else
@@ -383,7 +394,7 @@ let
           ++ optional (elem name profiles) (
             problem (join path name) "has the name of an image profile" "Name it otherwise."
           )
-          ++ workspace login defaultsValue (join path name) v
+          ++ workspace login ownProject defaultsValue (join path name) v
         ) value
       );
 
@@ -408,7 +419,9 @@ let
       table {
         fields = {
           inherit google access defaults;
-          workspaces = workspaces login (if wrongDefaults then { } else defaultsValue);
+          workspaces = workspaces login (file.google.project or null) (
+            if wrongDefaults then { } else defaultsValue
+          );
         };
         required = {
           google = "[google] with project, region and zones";

@@ -15,6 +15,7 @@
   cuda = ./accelerators/cuda;
   tenstorrent = ./accelerators/tenstorrent.nix;
   tools = ./tools;
+  scale-out = ./scale-out;
   hardening = ./hardening;
   containers = ./containers;
   monitoring = ./monitoring;

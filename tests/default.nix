@@ -29,6 +29,7 @@ in
       owner-module-evaluates = import ./owner-module-evaluates.nix { inherit modules nixpkgs pkgs; };
       fleet = import ./fleet.nix { inherit lib pkgs; };
       monitoring-settings = import ./monitoring-settings.nix { inherit lib modules pkgs; };
+      scale-out-settings = import ./scale-out-settings.nix { inherit lib modules pkgs; };
       units-are-confined = import ./units-are-confined.nix {
         inherit
           lib

@@ -46,6 +46,10 @@ let
     own = workspace;
     vm = workspace;
     tools = workspace;
+    scale-out = {
+      imports = [ workspace ];
+      workspace.scaleOut.project = "acme-jobs";
+    };
     hardening = workspace;
     monitoring = {
       imports = [ workspace ];

@@ -17,8 +17,9 @@ variable "fleet" {
         type  = string
         count = number
       }))
-      spot         = optional(bool, false)
-      boot_disk_gb = number
+      spot              = optional(bool, false)
+      boot_disk_gb      = number
+      scale_out_project = optional(string)
     }))
   })
   description = "The fleet, as `cargo xtask fleet --json` prints it. This root reads the attributes that are named here."
@@ -74,6 +75,14 @@ variable "fleet" {
   validation {
     condition     = alltrue([for workspace in values(var.fleet.workspaces) : workspace.boot_disk_gb >= 20 && workspace.boot_disk_gb <= 2048])
     error_message = "boot_disk_gb must be 20 to 2048."
+  }
+
+  validation {
+    condition = alltrue([
+      for workspace in values(var.fleet.workspaces) :
+      workspace.scale_out_project == null || can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", workspace.scale_out_project)) && workspace.scale_out_project != var.fleet.google.project
+    ])
+    error_message = "A workspace's scale_out_project is the id of another project than the fleet's, where it would be root on every workspace."
   }
 }
 

@@ -129,6 +129,8 @@ pub struct Workspace {
     pub home_disk_gb: i64,
     /// Minutes without use after which the machine stops; 0 is never.
     pub idle_stop_minutes: i64,
+    /// The id of another project, in which it may make machines; none where it may not.
+    pub scale_out_project: Option<String>,
 }
 
 impl Fleet {

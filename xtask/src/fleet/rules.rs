@@ -12,7 +12,7 @@ use super::{
     toml_1_0,
 };
 
-const SETTINGS: [&str; 8] = [
+const SETTINGS: [&str; 9] = [
     "allowed_emails",
     "image",
     "machine_type",
@@ -21,6 +21,7 @@ const SETTINGS: [&str; 8] = [
     "boot_disk_gb",
     "home_disk_gb",
     "idle_stop_minutes",
+    "scale_out_project",
 ];
 
 /// Reads a file's text.
@@ -101,6 +102,7 @@ struct Settings {
     boot_disk_gb: Option<i64>,
     home_disk_gb: Option<i64>,
     idle_stop_minutes: Option<i64>,
+    scale_out_project: Option<String>,
 }
 
 impl Reader {
@@ -149,10 +151,9 @@ impl Reader {
 
     fn google(&mut self, value: &Value) -> Option<Google> {
         let table = self.table(value, &["project", "region", "zones"])?;
-        let project = self.required(&table, "project", "project = \"acme-data-science\"").and_then(|v| {
-            let mend = "Write the id, not the name or number: 6 to 30 lower-case letters, digits and hyphens, a letter first.";
-            self.text(&v, is_project, "a project id", mend)
-        });
+        let project = self
+            .required(&table, "project", "project = \"acme-data-science\"")
+            .and_then(|v| self.project(&v));
         let region = self
             .required(&table, "region", "region = \"europe-west4\"")
             .and_then(|v| {
@@ -166,6 +167,11 @@ impl Reader {
             region: region?,
             zones: zones?,
         })
+    }
+
+    fn project(&mut self, value: &Value) -> Option<String> {
+        let mend = "Write the id, not the name or number: 6 to 30 lower-case letters, digits and hyphens, a letter first.";
+        self.text(value, is_project, "a project id", mend)
     }
 
     fn zones(&mut self, value: &Value, region: Option<&str>) -> Option<Vec<String>> {
@@ -263,6 +269,9 @@ impl Reader {
             boot_disk_gb: self.size(table, "boot_disk_gb", 20, 2048, false),
             home_disk_gb: self.size(table, "home_disk_gb", 10, 65536, false),
             idle_stop_minutes: self.size(table, "idle_stop_minutes", 10, 10080, true),
+            scale_out_project: table
+                .get("scale_out_project")
+                .and_then(|v| self.project(&v)),
         }
     }
 
@@ -387,6 +396,18 @@ impl Reader {
             self.refuse(&table.path_of("allowed_emails"), span, what, mend);
             return None;
         }
+        let scale_out_project = own.scale_out_project.or(inherited.scale_out_project);
+        if scale_out_project.as_ref() == Some(&google.project) {
+            let of_defaults = defaults.table.as_ref();
+            let of_defaults = of_defaults.and_then(|t| t.get("scale_out_project"));
+            let said = table.get("scale_out_project").or(of_defaults);
+            let span = said.map_or(value.key_span.clone(), |v| v.value.span());
+            let what =
+                "is the fleet's own project: who makes machines there is root on every workspace";
+            let mend = "Name another project, see docs/scale-out.md.";
+            self.refuse(&table.path_of("scale_out_project"), span, what, mend);
+            return None;
+        }
         let public = access.exposure == Exposure::Public;
         let domain = format!("{name}.endpoints.{}.cloud.goog", google.project);
         Some(Workspace {
@@ -404,6 +425,7 @@ impl Reader {
                 .idle_stop_minutes
                 .or(inherited.idle_stop_minutes)
                 .unwrap_or(120),
+            scale_out_project,
         })
     }
 }
