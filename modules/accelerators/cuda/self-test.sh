@@ -44,7 +44,9 @@ addresses=()
 for device in "$SYSFS"/bus/pci/devices/*; do
   # 3D and display controllers of NVIDIA's.
   if grep --quiet --no-messages 0x10de "$device/vendor" && grep --quiet --no-messages '^0x03' "$device/class"; then
-    addresses+=("${device##*/}")
+    device=${device##*/}
+    # As lspci writes it.
+    addresses+=("${device#0000:}")
   fi
 done
 attached=${#addresses[@]}
