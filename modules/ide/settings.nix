@@ -49,7 +49,8 @@ in
       Defaults for the editor's settings; the owner's own win. VS Code takes defaults for
       settings of the scopes window, resource, language and machine-overridable, which are
       most, and ignores those for others, such as `telemetry.telemetryLevel`. The welcome
-      page, tips and recommendations of extensions are off unless set here.
+      page, tips, recommendations of extensions and the chat pane are off unless set here; a
+      browser's very first visit may still show the welcome page, before it knows of defaults.
     '';
     example = {
       "editor.formatOnSave" = true;
@@ -59,6 +60,8 @@ in
 
   config.workspace.ide = {
     settings = lib.mapAttrs (_: lib.mkDefault) {
+      # A pane that takes the keyboard and leads to a sign-in elsewhere.
+      "chat.disableAIFeatures" = true;
       "extensions.ignoreRecommendations" = true;
       "workbench.startupEditor" = "none";
       "workbench.tips.enabled" = false;

@@ -31,11 +31,12 @@ in
     workspace.wait_for_unit("nginx.service")
     client.wait_for_unit("multi-user.target")
     client.succeed("mkdir /tmp/pictures")
-    seen = client.succeed(
+    status, seen = client.execute(
         "echo 'correct horse battery staple' | "
         "python3 /etc/browser-in-editor.py https://${domain}/ /tmp/pictures --no-sandbox --ignore-certificate-errors"
     )
-    assert "42-from-alice" in seen, seen
+    # Also of what it waited for in vain.
     client.copy_from_machine("/tmp/pictures")
+    assert status == 0 and "42-from-alice" in seen, seen
   '';
 }
