@@ -56,7 +56,12 @@ in
     };
 
     workspace.monitoring.settings = {
-      extensions.file_storage.directory = state;
+      extensions.file_storage = {
+        directory = state;
+        # systemd has made it. But where the settings are validated it is not there, which
+        # would be an error.
+        create_directory = true;
+      };
       receivers.hostmetrics = {
         collection_interval = "${toString cfg.intervalSeconds}s";
         scrapers = {
