@@ -45,9 +45,11 @@
           rust = xtask.checked;
         };
 
-      # Apart from the checks: they need KVM, or patience. `cargo xtask test --lane vm` runs them.
+      # Apart from the checks: they need KVM, or patience. `cargo xtask test` runs them in the lanes
+      # vm and reboot.
       legacyPackages.${system} = {
         vmTests = tests.vm;
+        rebootTests = tests.reboot;
         # Not in a lane: nix build .#legacyPackages.x86_64-linux.browserTests.NAME
         browserTests = tests.browser;
       };

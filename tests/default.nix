@@ -1,5 +1,7 @@
 # Every test, named by the claim that its file's name makes. `checks` need nothing but Nix;
-# `vm`, the tests that boot machines, need KVM, or patience.
+# `vm` and `reboot`, the tests that boot machines, need KVM, or patience: without it those of
+# `vm` take minutes, and those of `reboot`, which boot images of their own again and again, a
+# quarter of an hour.
 {
   modules,
   nixpkgs,
@@ -45,6 +47,7 @@ in
     // import ./every-module-alone.nix { inherit lib modules pkgs; };
 
   vm = claims ./machines;
+  reboot = claims ./reboots;
 
   # Apart, for Chromium alone is larger than all that the checks need.
   browser = claims ./browser;

@@ -509,7 +509,8 @@ pub struct DocsArgs {
 pub struct TestArgs {
     /// Run this lane and no other; may be given several times.
     ///
-    /// Machines of the lane vm need KVM or patience, so it only runs when it is named. Default: all others.
+    /// Machines of the lanes vm and reboot need KVM or patience, so these only run when they are named. Default: all
+    /// others.
     #[arg(long = "lane", value_name = "LANE")]
     pub lanes: Vec<LaneChoice>,
 
@@ -533,6 +534,8 @@ pub enum LaneChoice {
     Rehearse,
     /// The tests in virtual machines, one after another.
     Vm,
+    /// The tests of updates in virtual machines that are reset, lose their power or do not boot.
+    Reboot,
     /// Every lane.
     All,
 }

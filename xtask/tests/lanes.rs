@@ -82,7 +82,11 @@ fn the_table_says_why_a_lane_does_not_run() {
         "rehearse skipped - no crates/cloudsim beside the fleet file"
     );
     assert_eq!(row(&text, "vm"), "vm skipped - not asked for: --lane vm");
-    assert_eq!(text.lines().last(), Some("2 passed, 0 failed, 3 skipped"));
+    assert_eq!(
+        row(&text, "reboot"),
+        "reboot skipped - not asked for: --lane reboot"
+    );
+    assert_eq!(text.lines().last(), Some("2 passed, 0 failed, 4 skipped"));
     assert!(!text.contains("from cargo"), "stdout is for the result");
     assert!(stderr(&done).contains("from cargo"));
     let mut calls = cargo_calls();
@@ -101,7 +105,7 @@ fn a_lane_without_its_program_is_skipped_with_the_reason() {
         row(&text, "nix"),
         "nix skipped - no nix on this machine: cargo xtask doctor"
     );
-    assert_eq!(text.lines().last(), Some("1 passed, 0 failed, 4 skipped"));
+    assert_eq!(text.lines().last(), Some("1 passed, 0 failed, 5 skipped"));
 }
 
 #[test]
@@ -112,7 +116,7 @@ fn a_required_lane_may_not_be_skipped() {
     assert_eq!(done.status.code(), Some(1));
     let text = stdout(&done);
     assert!(row(&text, "nix").starts_with("nix failed - required, but no nix on this machine"));
-    assert_eq!(text.lines().last(), Some("1 passed, 1 failed, 3 skipped"));
+    assert_eq!(text.lines().last(), Some("1 passed, 1 failed, 4 skipped"));
 }
 
 #[test]
@@ -122,7 +126,7 @@ fn requiring_a_lane_runs_it() {
     assert!(done.status.success());
     assert_eq!(
         stdout(&done).lines().last(),
-        Some("2 passed, 0 failed, 3 skipped")
+        Some("2 passed, 0 failed, 4 skipped")
     );
 }
 
@@ -137,7 +141,7 @@ fn every_command_of_every_lane_runs_even_after_a_failure() {
         row(&text, "rust"),
         "rust failed T cargo fmt --check ended with exit status: 1"
     );
-    assert_eq!(text.lines().last(), Some("1 passed, 1 failed, 3 skipped"));
+    assert_eq!(text.lines().last(), Some("1 passed, 1 failed, 4 skipped"));
     assert!(stderr(&done).contains("cargo xtask test --lane rust"));
     let mut calls = cargo_calls();
     calls.push(nix_call());
@@ -152,7 +156,7 @@ fn vm_tests_are_listed_by_nix_and_run_one_after_another() {
     assert!(done.status.success(), "{}", stderr(&done));
     assert_eq!(
         stdout(&done).lines().last(),
-        Some("1 passed, 0 failed, 4 skipped")
+        Some("1 passed, 0 failed, 5 skipped")
     );
     assert_eq!(world.calls(), vm_calls());
 
@@ -174,7 +178,7 @@ fn lane_all_is_every_lane() {
     let done = world.xtask(&["test", "--lane", "all"]);
     assert_eq!(
         stdout(&done).lines().last(),
-        Some("5 passed, 0 failed, 0 skipped")
+        Some("6 passed, 0 failed, 0 skipped")
     );
 }
 

@@ -34,11 +34,11 @@ struct Lane {
 enum Steps {
     /// These.
     Known(fn() -> Vec<Argv>),
-    /// One for each name in the JSON list that a command prints.
-    Listed(fn() -> Argv, fn(&str) -> Argv),
+    /// A build for each attribute of this set of the flake's.
+    Each(&'static str),
 }
 
-const LANES: [Lane; 5] = [
+const LANES: [Lane; 6] = [
     Lane {
         name: "rust",
         choice: LaneChoice::Rust,
@@ -77,11 +77,19 @@ const LANES: [Lane; 5] = [
         choice: LaneChoice::Vm,
         by_default: false,
         hindrance: no_vm,
-        steps: Steps::Listed(list_vm_tests, run_vm_test),
+        steps: Steps::Each(VM_TESTS),
+    },
+    Lane {
+        name: "reboot",
+        choice: LaneChoice::Reboot,
+        by_default: false,
+        hindrance: no_vm,
+        steps: Steps::Each(REBOOT_TESTS),
     },
 ];
 
 const VM_TESTS: &str = ".#legacyPackages.x86_64-linux.vmTests";
+const REBOOT_TESTS: &str = ".#legacyPackages.x86_64-linux.rebootTests";
 
 fn absent(program: &str) -> Option<String> {
     let found = which::which(program).is_ok();
@@ -132,21 +140,14 @@ fn nix(verb: &[&str], rest: &[&str]) -> Argv {
     words.map(Into::into).collect()
 }
 
-fn list_vm_tests() -> Argv {
-    nix(
-        &["eval"],
-        &["--json", VM_TESTS, "--apply", "builtins.attrNames"],
-    )
+fn list(set: &str) -> Argv {
+    nix(&["eval"], &["--json", set, "--apply", "builtins.attrNames"])
 }
 
-fn run_vm_test(name: &str) -> Argv {
+fn build(set: &str, name: &str) -> Argv {
     nix(
         &["build"],
-        &[
-            "--print-build-logs",
-            "--no-link",
-            &format!("{VM_TESTS}.{name}"),
-        ],
+        &["--print-build-logs", "--no-link", &format!("{set}.{name}")],
     )
 }
 
@@ -223,7 +224,7 @@ impl Lane {
     fn plan(&self) -> Vec<Argv> {
         match self.steps {
             Steps::Known(commands) => commands(),
-            Steps::Listed(list, one) => vec![list(), one("NAME")],
+            Steps::Each(set) => vec![list(set), build(set, "NAME")],
         }
     }
 
@@ -263,7 +264,7 @@ impl Lane {
     fn failures(&self, root: &Path) -> Vec<String> {
         let commands = match self.steps {
             Steps::Known(commands) => Ok(commands()),
-            Steps::Listed(list, one) => listed(root, &list(), one),
+            Steps::Each(set) => each(root, set),
         };
         let commands = match commands {
             Ok(commands) => commands,
@@ -329,9 +330,9 @@ impl FailedBuilds {
     }
 }
 
-fn listed(root: &Path, list: &Argv, one: fn(&str) -> Argv) -> Result<Vec<Argv>> {
-    let names: Vec<String> = serde_json::from_str(&process::read(root, list)?)?;
-    Ok(names.iter().map(|name| one(name)).collect())
+fn each(root: &Path, set: &str) -> Result<Vec<Argv>> {
+    let names: Vec<String> = serde_json::from_str(&process::read(root, &list(set))?)?;
+    Ok(names.iter().map(|name| build(set, name)).collect())
 }
 
 fn text(outcomes: &[Outcome]) -> String {
@@ -396,12 +397,14 @@ mod tests {
             )]
         );
         assert_eq!(lines("rehearse"), ["cargo xtask rehearse"]);
-        assert_eq!(
-            lines("vm"),
-            [
-                format!("nix eval {features} --json {VM_TESTS} --apply builtins.attrNames"),
-                format!("nix build {features} --print-build-logs --no-link {VM_TESTS}.NAME"),
-            ]
-        );
+        for (lane, set) in [("vm", VM_TESTS), ("reboot", REBOOT_TESTS)] {
+            assert_eq!(
+                lines(lane),
+                [
+                    format!("nix eval {features} --json {set} --apply builtins.attrNames"),
+                    format!("nix build {features} --print-build-logs --no-link {set}.NAME"),
+                ]
+            );
+        }
     }
 }
