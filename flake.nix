@@ -50,8 +50,8 @@
       legacyPackages.${system} = {
         vmTests = tests.vm;
         rebootTests = tests.reboot;
-        # Not in a lane: nix build .#legacyPackages.x86_64-linux.browserTests.NAME
-        browserTests = tests.browser;
+        # In no lane: nix build .#legacyPackages.x86_64-linux.largeTests.NAME
+        largeTests = tests.large;
       };
 
       devShells.${system}.default = pkgs.mkShell {

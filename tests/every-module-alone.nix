@@ -48,7 +48,16 @@ let
     tools = workspace;
     scale-out = {
       imports = [ workspace ];
-      workspace.scaleOut.project = "acme-jobs";
+      workspace.scaleOut = {
+        project = "acme-jobs";
+        # By the test `scale-out-settings`.
+        package = pkgs.runCommand "no-skypilot" {
+          passthru.optional-dependencies = {
+            gcp = [ ];
+            remote = [ ];
+          };
+        } "mkdir $out";
+      };
     };
     hardening = workspace;
     monitoring = {
