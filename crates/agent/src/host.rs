@@ -13,6 +13,7 @@ use crate::{
     config::Config,
     journal::{FOLDER, Journal, Store},
     machine::World,
+    menu,
     metadata::Metadata,
     own, process,
     report::{self, Report},
@@ -217,18 +218,10 @@ impl World for Host {
         // The boot menu has an entry for each generation of the profile; its default is the system
         // whose installer runs.
         self.profile.set(new)?;
-        let generation = self
-            .profile
-            .current()?
-            .map_or(0, |generation| generation.number);
         let installed = switch::install_boot_entry(old);
         self.profile.set(old)?;
         installed?;
-        process::read("bootctl", |bootctl| {
-            bootctl.arg("set-oneshot");
-            bootctl.arg(format!("nixos-generation-{generation}.conf"));
-        })?;
-        Ok(())
+        menu::choose_once(new)
     }
 
     fn reboot(&mut self) -> Result<()> {

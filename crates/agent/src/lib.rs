@@ -6,6 +6,7 @@ mod error;
 pub mod host;
 pub mod journal;
 pub mod machine;
+mod menu;
 pub mod metadata;
 pub mod own;
 pub mod process;
