@@ -352,7 +352,7 @@ pub struct RolloutArgs {
     #[arg(long, value_name = "N")]
     pub max_failures: Option<usize>,
 
-    /// Minutes that a machine may take to decide. One that is silent is reset, and has as long again.
+    /// Minutes that a machine may take to decide. One that is silent is reset, twice at most, and each time has as long again.
     #[arg(long, value_name = "MINUTES", default_value_t = 30)]
     pub within: u64,
 

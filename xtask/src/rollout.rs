@@ -122,6 +122,10 @@ pub fn report(cli: &Cli, outcomes: &[Outcome]) -> Result<()> {
     Err(Told(Kind::Failed as u8).into())
 }
 
+/// How often a silent machine is reset. After the first its agent tries the new system once more, for
+/// it may have been the power; if that makes the machine hang again, the second one ends the trial.
+const RESETS: u32 = 2;
+
 /// Tells machines what to run and waits until they have decided, a wave after the other.
 ///
 /// # Errors
@@ -194,7 +198,7 @@ fn one_wave(
             )),
         }
     }
-    for patience in ["first", "last"] {
+    for resets in 0..=RESETS {
         let end = Instant::now() + Duration::from_secs(args.within * 60);
         // Most have decided by the first look; each look costs a call a machine.
         let mut pause = Duration::from_secs(args.look);
@@ -219,11 +223,12 @@ fn one_wave(
         if open.is_empty() {
             return Ok(outcomes);
         }
-        if patience == "first" {
+        if resets < RESETS {
             let places: Vec<_> = open.iter().map(|machine| machine.place()).collect();
             eprintln!(
-                "silent for {} minutes, reset once: {}",
+                "silent for {} minutes, reset {} of {RESETS}: {}",
                 args.within,
+                resets + 1,
                 places.join(", ")
             );
             let mut reset = argv!["instances", "reset", "--project", &stack.cloud.project];
@@ -231,7 +236,10 @@ fn one_wave(
             stack.cloud.tell(reset)?;
         }
     }
-    let silent = format!("no word within {} minutes, nor after a reset", args.within);
+    let silent = format!(
+        "no word within {} minutes, nor after {RESETS} resets",
+        args.within
+    );
     outcomes.extend(
         open.into_iter()
             .map(|machine| outcome(machine, "silent", &silent)),
