@@ -10,17 +10,17 @@
   next,
   # What else the workspace has from the beginning.
   workspace ? { },
+  # Whether it is a machine that boots an image of its own, which takes minutes where the processor
+  # is emulated, rather than a container.
+  boots ? false,
   testScript,
 }:
 let
   # A key pair of the tests alone, where nothing needs secrecy.
   secretKey = "test-fleet-1:kOZRuFIVBaDLLi3BcyfUivW1WZAiKrHX+Lm9vsUHwWhSKgFCYR/9ydaopqBb6j63bw5W1Gjyjf9vVW1CQGsxhA==";
   publicKey = "test-fleet-1:UioBQmEf/cnWqKagW+o+t28OVtRo8o3/b1VtQkBrMYQ=";
-in
-{
-  inherit name;
 
-  containers.google =
+  google =
     { pkgs, ... }:
     {
       networking.firewall.allowedTCPPorts = [
@@ -39,7 +39,45 @@ in
       };
     };
 
-  containers.workspace =
+  container = { pkgs, ... }: {
+    imports = [ modules.gateway ];
+    workspace.agent = {
+      graceSeconds = 5;
+      trialSeconds = 20;
+    };
+    # Containers share their host's store, which is read-only: what is fetched goes on top.
+    systemd.services.writable-store = {
+      wantedBy = [ "sysinit.target" ];
+      before = [ "sysinit.target" ];
+      unitConfig.DefaultDependencies = false;
+      # A switch must not take it away.
+      restartIfChanged = false;
+      stopIfChanged = false;
+      path = [ pkgs.util-linux ];
+      serviceConfig.Type = "oneshot";
+      serviceConfig.RemainAfterExit = true;
+      script = ''
+        mkdir -p /run/writable-store
+        mount -t tmpfs tmpfs /run/writable-store
+        mkdir /run/writable-store/{upper,work}
+        mount -t overlay overlay /nix/store \
+          -o lowerdir=/nix/store,upperdir=/run/writable-store/upper,workdir=/run/writable-store/work
+      '';
+    };
+  };
+
+  machine = {
+    imports = [
+      modules.gce
+      ./own-image.nix
+    ];
+    workspace.agent = {
+      graceSeconds = 5;
+      trialSeconds = 120;
+    };
+  };
+
+  machineOrContainer =
     {
       config,
       extendModules,
@@ -50,15 +88,13 @@ in
     {
       imports = [
         modules.agent
-        modules.gateway
         workspace
+        (if boots then machine else container)
       ];
       workspace.name = "alice";
       workspace.agent = {
         bucket = "cache";
         publicKeys = [ publicKey ];
-        graceSeconds = 5;
-        trialSeconds = 20;
       };
       environment.systemPackages = [ pkgs.curl ];
       nix.settings.experimental-features = [ "nix-command" ];
@@ -75,25 +111,6 @@ in
         # This is no machine of Google's.
         unitConfig.ConditionFirmware = lib.mkForce null;
       };
-      # Containers share their host's store, which is read-only: what is fetched goes on top.
-      systemd.services.writable-store = {
-        wantedBy = [ "sysinit.target" ];
-        before = [ "sysinit.target" ];
-        unitConfig.DefaultDependencies = false;
-        # A switch must not take it away.
-        restartIfChanged = false;
-        stopIfChanged = false;
-        path = [ pkgs.util-linux ];
-        serviceConfig.Type = "oneshot";
-        serviceConfig.RemainAfterExit = true;
-        script = ''
-          mkdir -p /run/writable-store
-          mount -t tmpfs tmpfs /run/writable-store
-          mkdir /run/writable-store/{upper,work}
-          mount -t overlay overlay /nix/store \
-            -o lowerdir=/nix/store,upperdir=/run/writable-store/upper,workdir=/run/writable-store/work
-        '';
-      };
       system.build = rec {
         systems = lib.mapAttrs (
           _name: module: (extendModules { modules = [ module ]; }).config.system.build.toplevel
@@ -104,12 +121,24 @@ in
       };
     };
 
+in
+{
+  inherit name;
+
+  containers = {
+    inherit google;
+  }
+  // (if boots then { } else { workspace = machineOrContainer; });
+  nodes = if boots then { workspace = machineOrContainer; } else { };
+
   testScript =
-    { containers, ... }@all:
+    { containers, nodes, ... }@all:
     let
-      inherit (containers.workspace.system) build;
+      machine = if boots then nodes.workspace else containers.workspace;
+      inherit (machine.system) build;
     in
-    ''
+    (if boots then builtins.readFile ./own-disk.py else "")
+    + ''
       import json
 
       NOW = "${build.toplevel}"
@@ -130,7 +159,7 @@ in
       def attribute(key):
           return google.succeed(f"cat /run/cloud/attributes/{key}").strip()
 
-      def wait_for_state(state, timeout=120):
+      def wait_for_state(state, timeout=${if boots then "900" else "120"}):
           google.wait_until_succeeds(f"grep --quiet --line-regexp {state} /run/cloud/attributes/state", timeout=timeout)
 
       def running():
@@ -139,16 +168,40 @@ in
       def booting():
           return workspace.succeed("readlink --canonicalize /nix/var/nix/profiles/system").strip()
 
-      start_all()
+      google.start()
       google.wait_for_unit("cloud.service")
       google.wait_for_open_port(80)
       google.succeed("echo '${secretKey}' > /run/key; chmod 600 /run/key")
-      workspace.wait_for_unit("multi-user.target")
-      # What an image brings along: a database that knows the system, and a first generation.
-      workspace.succeed(
-          f"env --unset=NIX_REMOTE nix-store --load-db < {REGISTRATIONS['now']}/registration",
-          f"env --unset=NIX_REMOTE nix-env --profile /nix/var/nix/profiles/system --set {NOW}",
-      )
+    ''
+    + (
+      if boots then
+        ''
+          def boot():
+              workspace.start()
+              workspace.wait_for_unit("multi-user.target", timeout=900)
+
+          def booted():
+              return workspace.succeed("readlink --canonicalize /run/booted-system").strip()
+
+          disk = make_disk(
+              "${machine.virtualisation.qemu.package}/bin/qemu-img",
+              "${machine.system.build.image}/${machine.image.filePath}",
+              8,
+          )
+          boot()
+        ''
+      else
+        ''
+          workspace.start()
+          workspace.wait_for_unit("multi-user.target")
+          # What an image brings along: a database that knows the system, and a first generation.
+          workspace.succeed(
+              f"env --unset=NIX_REMOTE nix-store --load-db < {REGISTRATIONS['now']}/registration",
+              f"env --unset=NIX_REMOTE nix-env --profile /nix/var/nix/profiles/system --set {NOW}",
+          )
+        ''
+    )
+    + ''
       wait_for_state("unassigned")
 
     ''

@@ -19,6 +19,7 @@ in
         modules.ide
         modules.ssh
         modules.storage
+        ../common/own-image.nix
       ];
       workspace = {
         name = "alice";
@@ -29,44 +30,20 @@ in
       environment.etc.generation.text = lib.mkDefault "first";
       specialisation.second.configuration.environment.etc.generation.text = "second";
 
-      virtualisation = {
-        # Nothing from outside the image: firmware, boot loader, kernel and store are its own.
-        directBoot.enable = false;
-        mountHostNixStore = false;
-        useEFIBoot = true;
-        memorySize = 2048;
-        # The module of the machine under test says where its file systems are.
-        fileSystems = lib.mkForce {
-          "/" = {
-            device = "/dev/disk/by-label/nixos";
-            fsType = "ext4";
-            autoResize = true;
-          };
-          "/boot" = {
-            device = "/dev/disk/by-label/ESP";
-            fsType = "vfat";
-          };
-        };
-      };
+      virtualisation.memorySize = 2048;
     };
 
   testScript =
     { nodes, ... }:
-    ''
+    builtins.readFile ../common/own-disk.py
+    + ''
       import json
-      import os
-      import subprocess
-      import tempfile
 
-      disk = tempfile.NamedTemporaryFile(suffix=".qcow2")
-      subprocess.run(
-          [
-              "${nodes.machine.virtualisation.qemu.package}/bin/qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw",
-              "-b", "${nodes.machine.system.build.image}/${nodes.machine.image.filePath}", disk.name, "${toString diskGiB}G",
-          ],
-          check=True,
+      disk = make_disk(
+          "${nodes.machine.virtualisation.qemu.package}/bin/qemu-img",
+          "${nodes.machine.system.build.image}/${nodes.machine.image.filePath}",
+          ${toString diskGiB},
       )
-      os.environ["NIX_DISK_IMAGE"] = disk.name
 
       def boots(generation):
           # A boot takes minutes where the processor is emulated.
