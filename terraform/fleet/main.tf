@@ -115,9 +115,10 @@ resource "google_compute_instance" "workspaces" {
 
   lifecycle {
     ignore_changes = [
-      # The closure that the machine should run, and the one to go back to: `cargo xtask deploy` writes them.
+      # The closure that the machine should run, the one to go back to, and those before: `cargo xtask deploy` writes them.
       metadata["workspace-system"],
       metadata["workspace-system-previous"],
+      metadata["workspace-system-log"],
       # A new image is for new machines; those that run pull their system.
       boot_disk[0].initialize_params[0].image,
     ]

@@ -17,8 +17,26 @@ pub const KEY: &str = "workspace-system";
 /// The metadata key that names the system to go back to. Metadata, as it must be readable of a machine that is off.
 pub const PREVIOUS: &str = "workspace-system-previous";
 
+/// The metadata key with the last systems that a machine was told to run, a line each: seconds since 1970 (0 of one that
+/// was there before there was a log), a space, the system. The newest is last.
+pub const LOG: &str = "workspace-system-log";
+
 /// Longest text of a machine's that is printed, in characters.
 const LONGEST: usize = 200;
+
+/// The words that an agent has for how its machine stands.
+const STATES: [&str; 10] = [
+    "unassigned",
+    "behind",
+    "fetching",
+    "testing",
+    "reboot-pending",
+    "rebooting",
+    "reverting",
+    "current",
+    "reverted",
+    "failed",
+];
 
 /// What an agent says of its machine. Any process on the machine can say it instead.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,12 +46,16 @@ pub struct Report {
     pub system: String,
     /// What it knows to be wanted.
     pub wanted: String,
-    /// current, fetching, testing, reboot-pending, reverted, failed and others.
+    /// One of [`STATES`], or empty.
     pub state: String,
     /// Why, of a state that needs a reason.
     pub reason: String,
     /// What the last test of its GPUs said; empty of a machine without.
     pub gpu: String,
+    /// The owner's own module: `runs`, or `left out:` and why; empty if there is none.
+    pub module: String,
+    /// When the machine booted, in seconds since 1970; 0 if that is not said.
+    pub boot: i64,
 }
 
 impl Report {
@@ -62,6 +84,16 @@ impl Machine {
         self.metadata.get(PREVIOUS).map(String::as_str)
     }
 
+    /// The last systems that it was told to run, and when, in seconds since 1970; the newest is last.
+    pub fn log(&self) -> Vec<(i64, &str)> {
+        let log = self.metadata.get(LOG).map_or("", String::as_str);
+        let lines = log.lines().filter_map(|line| {
+            let (time, system) = line.split_once(' ')?;
+            Some((time.parse().ok()?, system))
+        });
+        lines.collect()
+    }
+
     /// Whether what it is to run is worth going back to, by what it says. Of a machine that says nothing it is assumed.
     pub fn proved(&self, report: Option<&Report>) -> bool {
         report.is_none_or(|report| {
@@ -70,9 +102,14 @@ impl Machine {
     }
 }
 
-/// Text of a machine's as it may be printed: one short line without what a terminal would act upon.
+/// Text of a machine's as it may be printed: one short line of ASCII, without what a terminal would act upon, and without
+/// what makes text look like other text, or wider than it is.
 fn plain(text: &str) -> String {
-    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let clean = text.chars().map(|c| match c {
+        ' '..='~' => c,
+        c if c.is_control() => ' ',
+        _ => '?',
+    });
     clean.take(LONGEST).collect()
 }
 
@@ -83,7 +120,7 @@ pub fn reports_command(cloud: &Cloud, places: &[String]) -> Argv {
     words
 }
 
-/// Tells machines what to run: `ZONE/NAME=SYSTEM`. With `keep` what they were to run becomes what they can go back to.
+/// Tells machines what to run, and notes it in their log: `ZONE/NAME=SYSTEM`. With `keep` what they were to run becomes what they can go back to.
 pub fn want_command(cloud: &Cloud, wishes: &[String], keep: bool) -> Argv {
     let mut words = argv![
         "instances",
@@ -92,6 +129,8 @@ pub fn want_command(cloud: &Cloud, wishes: &[String], keep: bool) -> Argv {
         &cloud.project,
         "--key",
         KEY,
+        "--log-in",
+        LOG,
     ];
     if keep {
         words.extend(argv!["--keep-in", PREVIOUS]);
@@ -135,12 +174,18 @@ pub fn answers(
             return (answer.name, Err(answer.error.unwrap_or_default()));
         };
         let text = |key: &str| plain(attributes.get(key).map_or("", String::as_str));
+        let mut state = text("state");
+        if !STATES.contains(&state.as_str()) {
+            state.clear();
+        }
         let report = Report {
             system: text("system"),
             wanted: text("wanted"),
-            state: text("state"),
+            state,
             reason: text("reason"),
             gpu: text("gpu"),
+            module: text("module"),
+            boot: text("boot").parse().unwrap_or_default(),
         };
         let said = !report.state.is_empty();
         (answer.name, Ok(said.then_some(report)))
@@ -185,7 +230,7 @@ mod tests {
             wanted: wanted.into(),
             state: state.into(),
             reason: "why".into(),
-            gpu: String::new(),
+            ..Report::default()
         };
         assert_eq!(
             report("new", "new", "current").verdict("new"),
@@ -203,6 +248,8 @@ mod tests {
     #[test]
     fn what_a_machine_says_cannot_act_upon_a_terminal() {
         assert_eq!(plain("a\u{1b}]0;x\u{7}\nb"), "a ]0;x  b");
+        // What comes after would be shown from right to left.
+        assert_eq!(plain("\u{202e}live"), "?live");
         assert_eq!(plain(&"x".repeat(999)).len(), LONGEST);
     }
 }

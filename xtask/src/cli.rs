@@ -115,7 +115,12 @@ pub enum Verb {
     #[command(subcommand)]
     Cache(CacheVerb),
 
-    /// List the workspaces: machine, power, address, image, home disk; and the retired home disks.
+    /// List the workspaces: machine, power, system, address, home disk; and the retired home disks.
+    ///
+    /// SYSTEM says whether a machine runs what it was told to: current, so many deploys behind, testing (on trial), reverted
+    /// (it went back), failed (it cannot get it), silent (its agent has not said that it knows), starting, or unassigned
+    /// (nothing was deployed); and why, below. A machine's agent says it, or any process on it: it is advice. One call for
+    /// each machine that is on.
     Status(StatusArgs),
 
     /// Start machines that are stopped, and wait until they run.
@@ -297,11 +302,12 @@ pub struct MoveArgs {
 /// Flags of `status`.
 #[derive(Args)]
 pub struct StatusArgs {
-    /// Also what each machine's agent says of its system, at one call a machine that is on.
+    /// Look again and again, until Ctrl-C; every so many seconds.
     ///
-    /// Any process on a machine can say it: it is advice.
-    #[arg(long)]
-    pub systems: bool,
+    /// In a terminal the newest look is drawn over the one before; with --json each is one line. Default: 10 seconds, or as
+    /// many as keep the calls below half of what Google allows in a minute.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub watch: Option<Option<u64>>,
 }
 
 /// Flags of `deploy`.

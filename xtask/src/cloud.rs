@@ -56,6 +56,8 @@ pub struct Cloud {
     pub region: String,
     /// The bucket that images pass through.
     pub bucket: String,
+    /// Whether questions are not echoed.
+    pub quiet: bool,
 }
 
 /// An image of Compute Engine.
@@ -249,6 +251,7 @@ impl Cloud {
         Self {
             root: root.to_owned(),
             bucket: bucket.bucket.clone().unwrap_or_else(default),
+            quiet: false,
             region: fleet.google.region.clone(),
             project,
         }
@@ -266,7 +269,12 @@ impl Cloud {
     /// # Errors
     /// As [`process::ask`].
     pub fn ask<T: DeserializeOwned>(&self, words: Argv) -> Result<T> {
-        let answer = process::ask(&self.root, &self.command(words))?;
+        let command = self.command(words);
+        let answer = if self.quiet {
+            process::ask_quietly(&self.root, &command)?
+        } else {
+            process::ask(&self.root, &command)?
+        };
         serde_json::from_str(&answer).context("google's answer is unreadable")
     }
 

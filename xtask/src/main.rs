@@ -12,6 +12,7 @@ mod process;
 mod project;
 mod rollout;
 mod stack;
+mod standing;
 mod systems;
 mod terraform;
 mod tools;

@@ -1,8 +1,9 @@
 //! What goes to stdout: tables, sizes, plans.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use serde_json::json;
+use terminal_size::{Height, Width, terminal_size_of};
 
 use crate::{
     cli::Cli,
@@ -28,10 +29,16 @@ pub fn plan(cli: &Cli, commands: &[Argv]) {
 
 /// Rows in columns of their widest cell, two spaces apart; the last column is not padded.
 pub fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    table_within(rows, None, &[]).0
+}
+
+/// The same, of rows that lack some columns.
+fn columns_of<const N: usize>(rows: &[[Option<String>; N]]) -> String {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            let length = cell.as_ref().map_or(0, |cell| cell.chars().count());
+            *width = (*width).max(length);
         }
     }
     let mut text = String::new();
@@ -39,12 +46,82 @@ pub fn table<const N: usize>(rows: &[[String; N]]) -> String {
         let cells: Vec<_> = row
             .iter()
             .zip(widths)
-            .map(|(cell, w)| format!("{cell:w$}"))
+            .filter_map(|(cell, w)| Some(format!("{:w$}", cell.as_ref()?)))
             .collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
     }
     text
+}
+
+/// Columns and lines of the terminal that stdout is; none where it is none.
+pub fn terminal() -> Option<(usize, usize)> {
+    let (Width(columns), Height(lines)) = terminal_size_of(io::stdout())?;
+    Some((columns.into(), lines.into()))
+}
+
+/// As [`table`], in so many columns: of the table's own those that are `spared`, by number, are left out one after the
+/// other until it fits. Also gives the heads of these.
+pub fn table_within<const N: usize>(
+    rows: &[[String; N]],
+    columns: Option<usize>,
+    spared: &[usize],
+) -> (String, Vec<String>) {
+    let mut rows: Vec<[Option<String>; N]> = rows.iter().map(|row| row.clone().map(Some)).collect();
+    let mut spared = spared.iter();
+    let mut left_out = Vec::new();
+    loop {
+        let text = columns_of(&rows);
+        let width = text.lines().map(|line| line.chars().count()).max();
+        let fits = columns.is_none_or(|columns| width.unwrap_or(0) <= columns);
+        let Some(next) = spared.next().filter(|_| !fits) else {
+            return (text, left_out);
+        };
+        left_out.extend(rows.first().and_then(|head| head[*next].clone()));
+        for row in &mut rows {
+            row[*next] = None;
+        }
+    }
+}
+
+/// Words in lines of so many columns, all but the first one behind so many spaces.
+pub fn wrapped(text: &str, columns: usize, indent: usize) -> String {
+    let mut lines = String::new();
+    let mut column = 0;
+    for word in text.split_inclusive(' ') {
+        let length = word.trim_end().chars().count();
+        if column > indent && column + length > columns {
+            lines.truncate(lines.trim_end().len());
+            lines.push('\n');
+            lines.push_str(&" ".repeat(indent));
+            column = indent;
+        }
+        lines.push_str(word);
+        column += word.chars().count();
+    }
+    lines
+}
+
+/// A moment, given in seconds since 1970, as date and time of day in UTC.
+pub fn utc(seconds: i64) -> String {
+    let (days, minutes) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400) / 60);
+    let (year, month, day) = date(days);
+    let (hour, minute) = (minutes / 60, minutes % 60);
+    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
+}
+
+/// Year, month and day of a day, given in days since 1970; as years that begin in March, the leap day is their last.
+fn date(days: i64) -> (i64, i64, i64) {
+    // Since 1 March of the year 0; 400 years have 146,097 days.
+    let days = days + 719_468;
+    let (cycle, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    // 153 days in each five months.
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (cycle * 400 + year + i64::from(month <= 2), month, day)
 }
 
 /// A number of bytes for people.
@@ -78,6 +155,37 @@ mod tests {
     fn columns_line_up_and_lines_do_not_end_in_spaces() {
         let rows = [["a", "bb", ""], ["ccc", "d", "e"]].map(|row| row.map(String::from));
         assert_eq!(table(&rows), "a    bb\nccc  d   e\n");
+    }
+
+    #[test]
+    fn a_table_that_is_too_wide_lacks_its_least_columns_and_says_which() {
+        let rows = [["A", "BB", "C"], ["aaaa", "b", "cccc"]].map(|row| row.map(String::from));
+        let within = |columns| table_within(&rows, columns, &[2, 1]);
+        let whole = (table(&rows), Vec::new());
+        assert_eq!(within(None), whole);
+        assert_eq!(within(Some(14)), whole);
+        assert_eq!(within(Some(13)).0, "A     BB\naaaa  b\n");
+        let left_out = ["C", "BB"].map(String::from).to_vec();
+        // The last column stays, however wide it is.
+        assert_eq!(within(Some(3)), ("A\naaaa\n".to_owned(), left_out));
+    }
+
+    #[test]
+    fn long_text_goes_on_below_itself() {
+        assert_eq!(wrapped("ab  cd ef gh", 9, 4), "ab  cd ef\n    gh");
+        assert_eq!(
+            wrapped("ab  cdefghijklm no", 9, 4),
+            "ab  cdefghijklm\n    no"
+        );
+    }
+
+    #[test]
+    fn a_moment_has_the_date_that_a_calendar_has() {
+        assert_eq!(utc(0), "1970-01-01 00:00 UTC");
+        assert_eq!(utc(951_826_260), "2000-02-29 12:11 UTC");
+        assert_eq!(utc(1_795_957_200), "2026-11-29 13:00 UTC");
+        assert_eq!(utc(4_107_542_399), "2100-02-28 23:59 UTC");
+        assert_eq!(utc(4_107_542_400), "2100-03-01 00:00 UTC");
     }
 
     #[test]

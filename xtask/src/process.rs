@@ -13,6 +13,9 @@ use xshell::Shell;
 
 use crate::error::{Kind, Told};
 
+/// Longest command that is echoed whole, in characters.
+const LONGEST_ECHO: usize = 2000;
+
 /// A command: the program, then its arguments.
 pub type Argv = Vec<OsString>;
 
@@ -73,6 +76,15 @@ pub fn read(dir: &Path, argv: &Argv) -> Result<String> {
 pub fn ask(dir: &Path, argv: &Argv) -> Result<String> {
     let mut command = echoed(dir, argv)?;
     let output = command.stderr(Stdio::inherit()).output();
+    answer(argv, output.map_err(|e| not_started(argv, &e))?)
+}
+
+/// As [`ask`], without an echo of the command.
+///
+/// # Errors
+/// As [`ask`].
+pub fn ask_quietly(dir: &Path, argv: &Argv) -> Result<String> {
+    let output = command(dir, argv)?.stderr(Stdio::inherit()).output();
     answer(argv, output.map_err(|e| not_started(argv, &e))?)
 }
 
@@ -217,8 +229,16 @@ fn quote(word: &OsStr) -> String {
 }
 
 fn echoed(dir: &Path, argv: &Argv) -> Result<Command> {
-    eprintln!("$ {}", display(argv));
+    eprintln!("$ {}", shortened(&display(argv)));
     command(dir, argv)
+}
+
+/// A line that people read: a command about a thousand machines names them all.
+fn shortened(line: &str) -> String {
+    match line.char_indices().nth(LONGEST_ECHO) {
+        Some((end, _)) => format!("{} … ({} characters)", &line[..end], line.chars().count()),
+        None => line.to_owned(),
+    }
 }
 
 fn command(dir: &Path, argv: &Argv) -> Result<Command> {

@@ -25,6 +25,7 @@ pub use endpoint::{Endpoints, Service};
 pub use error::{Error, Kind, Result};
 pub use http::Client;
 pub use machines::{Disk, Instance, Place, Power};
+pub use metadata::Setting;
 pub use project::{Project, Quota, Zone};
 pub use snapshots::Snapshot;
 pub use storage::{Bucket, COMPOSE_LIMIT, Crc32c, Location, Object};

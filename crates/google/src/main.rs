@@ -4,7 +4,7 @@
 mod meter;
 
 use clap::{Args, Parser, Subcommand};
-use google::{Client, Crc32c, Error, Location, NewImage, Place, Power, Result, Upload};
+use google::{Client, Crc32c, Error, Location, NewImage, Place, Power, Result, Setting, Upload};
 use meter::Meter;
 use serde::Serialize;
 use serde_json::json;
@@ -344,6 +344,9 @@ enum Instances {
         /// By the same write, keep in this key what the other one held, where that changes
         #[arg(long, value_name = "KEY")]
         keep_in: Option<String>,
+        /// By the same write, add a line with the time and the value to this key, which keeps the last ten
+        #[arg(long, value_name = "KEY")]
+        log_in: Option<String>,
         /// ZONE/NAME=VALUE, one or more
         #[arg(required = true, value_name = "ZONE/NAME=VALUE", value_parser = place_value)]
         at: Vec<(Place, String)>,
@@ -575,9 +578,15 @@ fn instances(cloud: &Client, verb: Instances) -> Result<()> {
             of,
             key,
             keep_in,
+            log_in,
             at,
         } => {
-            print(&cloud.set_metadata_of(&of.project, &key, keep_in.as_deref(), &at));
+            let setting = Setting {
+                key: &key,
+                keep_in: keep_in.as_deref(),
+                log_in: log_in.as_deref(),
+            };
+            print(&cloud.set_metadata_of(&of.project, setting, &at));
         }
         Instances::GuestAttributes { of, namespace, at } => {
             print(&cloud.guest_attributes_of(&of.project, &namespace, &at));

@@ -12,12 +12,39 @@ use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Mutex,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 const SERVICE: Service = Service::Compute;
 
 /// How often somebody else may come in between before it is an error.
 const RACES: u32 = 5;
+
+/// Longest log of a key, in lines.
+const LOGGED: usize = 10;
+
+/// A key of a machine's metadata that is to be set, and what becomes of its old value by the same write.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting<'a> {
+    /// The key.
+    pub key: &'a str,
+    /// The key that gets what it held before.
+    pub keep_in: Option<&'a str>,
+    /// The key that gets a line for each value, with the time in seconds since 1970 and a space before it, the newest
+    /// last; only the last ten. A first line, of time 0, is what was there before there was a log.
+    pub log_in: Option<&'a str>,
+}
+
+impl<'a> Setting<'a> {
+    /// Sets it, and no more.
+    pub fn of(key: &'a str) -> Self {
+        Self {
+            key,
+            keep_in: None,
+            log_in: None,
+        }
+    }
+}
 
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -45,11 +72,28 @@ impl Metadata {
             }
         }
     }
+
+    /// Adds a value to the log in `key`, after what is known to have been there before.
+    fn log(&mut self, key: &str, old: Option<&str>, value: &str) {
+        let log = self.items.iter().find(|item| item.key == key);
+        let mut lines: Vec<_> = log
+            .into_iter()
+            .flat_map(|item| item.value.lines().map(str::to_owned))
+            .collect();
+        let last = lines.last().and_then(|line| line.split_once(' '));
+        // Somebody else has set it since, or nobody has logged it yet.
+        if old.is_some() && last.map(|(_, value)| value) != old {
+            lines.push(format!("0 {}", old.unwrap_or_default()));
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        lines.push(format!("{} {value}", now.map_or(0, |now| now.as_secs())));
+        lines.drain(..lines.len().saturating_sub(LOGGED));
+        self.set(key, &lines.join("\n"));
+    }
 }
 
 impl Client {
     /// Sets one key of a machine's metadata and leaves the others alone; whether it was another value.
-    /// What it was goes, by the same write, into the key `keep_in`, if one is given.
     ///
     /// # Errors
     /// There is no such machine; as any call.
@@ -57,9 +101,8 @@ impl Client {
         &self,
         project: &str,
         at: &Place,
-        key: &str,
+        setting: Setting,
         value: &str,
-        keep_in: Option<&str>,
     ) -> Result<bool> {
         let doing = format!("Metadata of {}", at.name);
         let mut races = 0;
@@ -72,8 +115,7 @@ impl Client {
             let get = Call::new(SERVICE, "GET", self.instance_url(project, at, ""))
                 .query("fields", "metadata");
             let Instance { metadata } = self.call(&get)?.into(SERVICE, &doing)?;
-            let Some(reply) = self.write_metadata(project, at, metadata, key, value, keep_in)?
-            else {
+            let Some(reply) = self.write_metadata(project, at, metadata, setting, value)? else {
                 return Ok(false);
             };
             // Another writer's change: the fingerprint is no longer the one that was read.
@@ -93,15 +135,17 @@ impl Client {
         project: &str,
         at: &Place,
         mut metadata: Metadata,
-        key: &str,
+        setting: Setting,
         value: &str,
-        keep_in: Option<&str>,
     ) -> Result<Option<Reply>> {
-        let old = metadata.set(key, value);
+        let old = metadata.set(setting.key, value);
         if old.as_deref() == Some(value) {
             return Ok(None);
         }
-        if let (Some(keep_in), Some(old)) = (keep_in, old) {
+        if let Some(log_in) = setting.log_in {
+            metadata.log(log_in, old.as_deref(), value);
+        }
+        if let (Some(keep_in), Some(old)) = (setting.keep_in, old) {
             metadata.set(keep_in, &old);
         }
         let url = self.instance_url(project, at, "/setMetadata");
@@ -155,8 +199,7 @@ impl Client {
     pub fn set_metadata_of(
         &self,
         project: &str,
-        key: &str,
-        keep_in: Option<&str>,
+        setting: Setting,
         machines: &[(Place, String)],
     ) -> Vec<Value> {
         let doing = |at: &Place| format!("Metadata of {}", at.name);
@@ -164,16 +207,14 @@ impl Client {
         let begun: Mutex<HashMap<&str, Vec<_>>> = Mutex::default();
         let results = crate::machines::each(machines, |(at, value)| {
             let reply = match known.get(at) {
-                Some(known) => {
-                    self.write_metadata(project, at, known.clone(), key, value, keep_in)?
-                }
-                None => return self.set_metadata(project, at, key, value, keep_in),
+                Some(known) => self.write_metadata(project, at, known.clone(), setting, value)?,
+                None => return self.set_metadata(project, at, setting, value),
             };
             match reply {
                 None => Ok(false),
                 // Somebody has changed it since the list.
                 Some(reply) if reply.status == 412 => {
-                    self.set_metadata(project, at, key, value, keep_in)
+                    self.set_metadata(project, at, setting, value)
                 }
                 Some(reply) => {
                     let operation: Operation = reply.into(SERVICE, &doing(at))?;
@@ -243,5 +284,36 @@ impl Client {
                 Err(error) => json!({"name": at.name, "error": error.what}),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_begins_with_what_was_there_and_ends_with_the_newest() {
+        let mut metadata = Metadata::default();
+        let values = |metadata: &Metadata| -> Vec<String> {
+            let lines = metadata.items[0].value.lines();
+            lines
+                .map(|line| line.split_once(' ').unwrap().1.to_owned())
+                .collect()
+        };
+        metadata.log("log", Some("first"), "second");
+        assert!(metadata.items[0].value.starts_with("0 first\n"));
+        metadata.log("log", Some("second"), "third");
+        assert_eq!(values(&metadata), ["first", "second", "third"]);
+        // By hand.
+        metadata.log("log", Some("other"), "fourth");
+        assert_eq!(
+            values(&metadata),
+            ["first", "second", "third", "other", "fourth"]
+        );
+        for number in 0..20 {
+            metadata.log("log", None, &number.to_string());
+        }
+        assert_eq!(values(&metadata).len(), LOGGED);
+        assert_eq!(values(&metadata).last().unwrap(), "19");
     }
 }

@@ -4,7 +4,7 @@ mod common;
 
 use cloudsim::{Fault, OperationError, Rule};
 use common::{PROJECT, World};
-use google::{Place, Power};
+use google::{Place, Power, Setting};
 use serde_json::{Value, json};
 
 const ZONES: [&str; 2] = ["europe-west4-a", "europe-west4-b"];
@@ -96,7 +96,7 @@ fn metadata_of_many_machines_takes_one_write_each_and_a_few_lists() {
 
     let results = world
         .client()
-        .set_metadata_of(PROJECT, "color", None, &values);
+        .set_metadata_of(PROJECT, Setting::of("color"), &values);
 
     let log = world.sim.log();
     let (writes, reads): (Vec<_>, Vec<_>) = log.iter().partition(|call| call.mutates);
@@ -120,7 +120,7 @@ fn metadata_of_many_machines_takes_one_write_each_and_a_few_lists() {
     world.sim.clear_log();
     let again = world
         .client()
-        .set_metadata_of(PROJECT, "color", None, &values[..7]);
+        .set_metadata_of(PROJECT, Setting::of("color"), &values[..7]);
     assert!(
         again.iter().all(|result| result["changed"] == false),
         "{again:?}"
@@ -142,7 +142,7 @@ fn metadata_that_was_changed_since_the_list_is_read_again() {
     world.strike(Rule::nth(1, stale).of("POST", "*/w1/setMetadata"));
     let results = world
         .client()
-        .set_metadata_of(PROJECT, "color", None, &values);
+        .set_metadata_of(PROJECT, Setting::of("color"), &values);
     assert!(
         results.iter().all(|result| result["changed"] == true),
         "{results:?}"

@@ -99,7 +99,7 @@ fn running(stack: &Stack, machine: &Machine) -> Result<String> {
             "{} says nothing of what it runs, and was told nothing",
             machine.name
         );
-        Kind::Failed.error(what, "See whether it is on: cargo xtask status --systems")
+        Kind::Failed.error(what, "See whether it is on: cargo xtask status")
     })?;
     eprintln!(
         "{} says nothing of what it runs: compared with what it was told",

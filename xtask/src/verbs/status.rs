@@ -1,19 +1,28 @@
-//! `status`: each workspace's machine and home, and the homes of workspaces that are gone.
+//! `status`: each workspace's machine, system and home, and the homes of workspaces that are gone.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::Write, thread::sleep, time::Duration};
 
 use anyhow::Result;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::{
-    agents::{self, Report},
+    agents,
     cli::{Cli, StatusArgs},
     cloud::{Disk, Machine, Preemption},
     fleet::Fleet,
     output,
     stack::Stack,
+    standing::{Standing, State},
+    verbs::images::now,
 };
+
+/// Calls of Compute Engine a minute that `--watch` makes at most, unless told otherwise: half of what Google allows.
+/// <https://cloud.google.com/compute/api-quota>
+const CALLS_A_MINUTE: u64 = 750;
+
+/// Seconds between two looks of `--watch`, at least.
+const PAUSE: u64 = 10;
 
 /// A workspace: of the fleet, or with a machine that the fleet no longer has.
 #[derive(Debug, Serialize)]
@@ -33,8 +42,8 @@ struct Row {
     url: Option<String>,
     image: Option<String>,
     home: Option<Home>,
-    /// What its agent says, where it was asked.
-    system: Option<Report>,
+    /// How it stands to the system that it is to run; none of a machine that is off.
+    system: Option<Standing>,
     /// Whether fleet.toml has it.
     in_fleet: bool,
 }
@@ -48,50 +57,232 @@ struct Home {
     kind: String,
 }
 
-/// Asks for the machines and the disks of all zones, in two calls a 500 of them, and prints the table. While a Spot machine
-/// is off, a third call tells of all at once whether Google took them back.
+/// What was found.
+struct Found {
+    rows: Vec<Row>,
+    retired: Vec<Disk>,
+    /// Calls that it took.
+    calls: u64,
+}
+
+/// Looks and prints, once or again and again.
 pub fn run(cli: &Cli, args: &StatusArgs) -> Result<()> {
-    let stack = Stack::read(cli)?;
+    let mut stack = Stack::read(cli)?;
     if cli.dry_run {
+        let places = stack.fleet.workspaces.keys();
+        let places: Vec<_> = places.map(|name| format!("ZONE/{name}")).collect();
         let calls = [
             stack.cloud.machines_command(),
             stack.cloud.disks_command(),
             stack.cloud.preemptions_command(),
+            agents::reports_command(&stack.cloud, &places),
         ];
         output::plan(cli, &calls.map(|words| stack.cloud.command(words)));
         return Ok(());
     }
-    let (machines, disks) = (stack.cloud.machines()?, stack.cloud.disks()?);
+    let Some(pause) = args.watch else {
+        let found = look(&stack)?;
+        if cli.json {
+            println!("{}", serde_json::to_string_pretty(&found.json())?);
+        } else {
+            let columns = output::terminal().map(|(columns, _)| columns);
+            print!("{}", found.text(columns));
+        }
+        return Ok(());
+    };
+    loop {
+        let found = look(&stack)?;
+        let calls = Duration::from_secs((found.calls * 60).div_ceil(CALLS_A_MINUTE));
+        let pause = pause.map_or(calls.max(Duration::from_secs(PAUSE)), Duration::from_secs);
+        match output::terminal() {
+            _ if cli.json => println!("{}", found.json()),
+            None => println!("{}\n{}", output::utc(now()), found.text(None)),
+            Some(size) => print!("{}", found.screen(size, pause)),
+        }
+        std::io::stdout().flush()?;
+        // The next ones' commands are the same, and would be in the way of what is drawn.
+        stack.cloud.quiet = true;
+        sleep(pause);
+    }
+}
+
+/// Asks for the machines and the disks of all zones, in two calls a 500 of them, and each machine that is on, in a call.
+/// While a Spot machine is off, one more tells of all at once whether Google took them back.
+fn look(stack: &Stack) -> Result<Found> {
+    let (machines, mut disks) = (stack.cloud.machines()?, stack.cloud.disks()?);
     let preemptions = stack.cloud.preemptions(&machines)?;
     let mut rows = rows(&stack.fleet, &machines, &disks, &preemptions);
-    if args.systems {
-        let on: Vec<_> = machines.iter().filter(|machine| machine.is_on()).collect();
-        let mut reports = agents::reports(&stack.cloud, &on)?;
-        for row in &mut rows {
-            row.system = reports.remove(&row.name);
+    let on: Vec<_> = machines.iter().filter(|machine| machine.is_on()).collect();
+    let answers = agents::answers(&stack.cloud, &on)?;
+    let now = now();
+    for machine in &on {
+        let standing = Standing::of(machine, answers.get(&machine.name), now);
+        if let Some(row) = rows.iter_mut().find(|row| row.name == machine.name) {
+            row.system = Some(standing);
         }
     }
-    let retired: Vec<_> = disks
-        .iter()
-        .filter(|disk| is_retired(&stack.fleet, disk))
-        .collect();
-    if cli.json {
-        let retired = retired.iter().map(|disk| {
+    let lists = 3 + (machines.len() + disks.len()) / 500;
+    let calls = (on.len() + lists) as u64;
+    disks.retain(|disk| is_retired(&stack.fleet, disk));
+    Ok(Found {
+        rows,
+        retired: disks,
+        calls,
+    })
+}
+
+impl Found {
+    fn json(&self) -> serde_json::Value {
+        let retired = self.retired.iter().map(|disk| {
             let owner = disk.labels.get("owner");
             json!({ "workspace": disk.home_of(), "owner": owner, "home": home(disk) })
         });
-        let result = json!({ "workspaces": rows, "retired": retired.collect::<Vec<_>>() });
-        println!("{}", serde_json::to_string_pretty(&result)?);
-    } else {
-        print!("{}", text(&rows, &retired));
-        if args.systems {
-            print!("\n{}", systems(&rows));
-            print!("{}", gpus(&rows));
-        }
+        json!({ "workspaces": self.rows, "retired": retired.collect::<Vec<_>>() })
     }
-    Ok(())
-}
 
+    /// All of it, for a terminal of so many columns if it is one.
+    fn text(&self, columns: Option<usize>) -> String {
+        if self.rows.is_empty() {
+            return format!("no workspaces\n{}", self.retired_homes());
+        }
+        let mut text = self.machines(columns);
+        for part in [self.notes(columns), self.gpus()] {
+            if !part.is_empty() {
+                text.push_str(&format!("\n{part}"));
+            }
+        }
+        text + &self.retired_homes()
+    }
+
+    /// All of it that has room, what is wrong first, drawn over what was there in a terminal of so many columns and lines.
+    fn screen(&self, (columns, lines): (usize, usize), pause: Duration) -> String {
+        let every = pause.as_secs();
+        let mut text = format!(
+            "{}  {}  every {every} s, Ctrl-C ends it\n",
+            output::utc(now()),
+            self.counts()
+        );
+        for part in [
+            self.notes(Some(columns)),
+            self.machines(Some(columns)),
+            self.gpus(),
+        ] {
+            if !part.is_empty() {
+                text.push_str(&format!("\n{part}"));
+            }
+        }
+        text.push_str(&self.retired_homes());
+        let all = text.lines().count();
+        if all >= lines {
+            let room = lines.saturating_sub(2);
+            let fits: Vec<_> = text.lines().take(room).collect();
+            text = format!("{}\n({} more lines)\n", fits.join("\n"), all - room);
+        }
+        // From the top; what was there before in the rest of each line and below goes.
+        format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"))
+    }
+
+    /// How many stand how.
+    fn counts(&self) -> String {
+        let mut counts: BTreeMap<State, usize> = BTreeMap::new();
+        for standing in self.rows.iter().filter_map(|row| row.system.as_ref()) {
+            *counts.entry(standing.state).or_default() += 1;
+        }
+        let counts = counts.iter().rev();
+        let counts: Vec<_> = counts
+            .map(|(state, count)| format!("{count} {}", state.word()))
+            .collect();
+        counts.join(", ")
+    }
+
+    fn machines(&self, columns: Option<usize>) -> String {
+        let cell = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        let head = [
+            "NAME", "POWER", "SYSTEM", "MACHINE", "ADDRESS", "OWNER", "HOME", "ZONE", "IMAGE",
+        ];
+        let mut lines = vec![head.map(String::from)];
+        lines.extend(self.rows.iter().map(|row| {
+            let owner = if row.in_fleet {
+                cell(&row.owner)
+            } else {
+                "not in fleet.toml".to_owned()
+            };
+            [
+                row.name.clone(),
+                power(row),
+                cell(&row.system.as_ref().map(Standing::words)),
+                cell(&row.machine),
+                cell(&row.address),
+                owner,
+                row.home
+                    .as_ref()
+                    .map_or("-".to_owned(), |home| format!("{} GB", home.size_gb)),
+                cell(&row.zone),
+                cell(&row.image),
+            ]
+        }));
+        // IMAGE, ZONE, HOME, OWNER, ADDRESS, MACHINE.
+        let (mut text, left_out) = output::table_within(&lines, columns, &[8, 7, 6, 5, 4, 3]);
+        if !left_out.is_empty() {
+            let left_out = left_out.join(", ");
+            text.push_str(&format!("(a wider window has {left_out} too)\n"));
+        }
+        text
+    }
+
+    /// Why machines do not run what they are to run.
+    fn notes(&self, columns: Option<usize>) -> String {
+        let notes: Vec<_> = self
+            .rows
+            .iter()
+            .filter_map(|row| {
+                let standing = row.system.as_ref()?;
+                Some([
+                    row.name.clone(),
+                    standing.words(),
+                    standing.note(&row.name)?,
+                ])
+            })
+            .collect();
+        let text = output::table(&notes);
+        let Some(columns) = columns else { return text };
+        let width = |at: usize| notes.iter().map(|note| note[at].len()).max().unwrap_or(0);
+        let indent = width(0) + width(1) + 4;
+        let lines = text.lines();
+        let lines = lines.map(|line| output::wrapped(line, columns, indent) + "\n");
+        lines.collect()
+    }
+
+    /// What the machines' tests of their GPUs said.
+    fn gpus(&self) -> String {
+        let mut lines = vec![["NAME", "GPU"].map(String::from)];
+        lines.extend(self.rows.iter().filter_map(|row| {
+            let said = row.system.as_ref()?.gpu.clone()?;
+            Some([row.name.clone(), said])
+        }));
+        if lines.len() == 1 {
+            return String::new();
+        }
+        output::table(&lines)
+    }
+
+    fn retired_homes(&self) -> String {
+        if self.retired.is_empty() {
+            return String::new();
+        }
+        let mut lines = vec![["RETIRED HOME", "SIZE", "ZONE", "OWNER"].map(String::from)];
+        lines.extend(self.retired.iter().map(|disk| {
+            let owner = disk.labels.get("owner").cloned().unwrap_or_default();
+            [
+                disk.name.clone(),
+                format!("{} GB", disk.size_gb),
+                disk.zone.clone(),
+                owner,
+            ]
+        }));
+        format!("\n{}", output::table(&lines))
+    }
+}
 /// Whether a disk is the home of a workspace that the fleet no longer has.
 pub fn is_retired(fleet: &Fleet, disk: &Disk) -> bool {
     disk.home_of()
@@ -178,88 +369,4 @@ fn power(row: &Row) -> String {
         Some("TERMINATED") => "stopped".to_owned(),
         Some(status) => status.to_lowercase(),
     }
-}
-
-/// What the agents say.
-fn systems(rows: &[Row]) -> String {
-    let mut lines = vec![["NAME", "SYSTEM", "STATE", "REASON"].map(String::from)];
-    lines.extend(rows.iter().map(|row| match &row.system {
-        Some(report) => {
-            let hash = report.system.trim_start_matches("/nix/store/");
-            let hash = hash.get(..8).unwrap_or("-").to_owned();
-            [
-                row.name.clone(),
-                hash,
-                report.state.clone(),
-                report.reason.clone(),
-            ]
-        }
-        None => {
-            let state = match row.power.as_deref() {
-                Some("RUNNING") => "silent".to_owned(),
-                _ => power(row),
-            };
-            [row.name.clone(), "-".to_owned(), state, String::new()]
-        }
-    }));
-    output::table(&lines)
-}
-
-/// What the machines' tests of their GPUs said.
-fn gpus(rows: &[Row]) -> String {
-    let mut lines = vec![["NAME", "GPU"].map(String::from)];
-    lines.extend(rows.iter().filter_map(|row| {
-        let said = &row.system.as_ref()?.gpu;
-        (!said.is_empty()).then(|| [row.name.clone(), said.clone()])
-    }));
-    match lines.len() {
-        1 => String::new(),
-        _ => format!("\n{}", output::table(&lines)),
-    }
-}
-
-fn text(rows: &[Row], retired: &[&Disk]) -> String {
-    let cell = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    let head = [
-        "NAME", "POWER", "MACHINE", "HOME", "ADDRESS", "ZONE", "OWNER", "IMAGE",
-    ];
-    let mut lines = vec![head.map(String::from)];
-    lines.extend(rows.iter().map(|row| {
-        let owner = if row.in_fleet {
-            cell(&row.owner)
-        } else {
-            "not in fleet.toml".to_owned()
-        };
-        [
-            row.name.clone(),
-            power(row),
-            cell(&row.machine),
-            row.home
-                .as_ref()
-                .map_or("-".to_owned(), |home| format!("{} GB", home.size_gb)),
-            cell(&row.address),
-            cell(&row.zone),
-            owner,
-            cell(&row.image),
-        ]
-    }));
-    let mut text = if rows.is_empty() {
-        "no workspaces\n".to_owned()
-    } else {
-        output::table(&lines)
-    };
-    if !retired.is_empty() {
-        let mut lines = vec![["RETIRED HOME", "SIZE", "ZONE", "OWNER"].map(String::from)];
-        lines.extend(retired.iter().map(|disk| {
-            let owner = disk.labels.get("owner").cloned().unwrap_or_default();
-            [
-                disk.name.clone(),
-                format!("{} GB", disk.size_gb),
-                disk.zone.clone(),
-                owner,
-            ]
-        }));
-        text.push_str(&format!("\n{}", output::table(&lines)));
-    }
-    text
 }

@@ -44,7 +44,7 @@ pub fn run(cli: &Cli, args: &UpArgs) -> Result<()> {
     secrets(&stack, &workspaces)?;
     wait(&stack, &workspaces)?;
     if cli.json {
-        status::run(cli, &StatusArgs { systems: false })?;
+        status::run(cli, &StatusArgs { watch: None })?;
     }
     report(&stack, &workspaces);
     Ok(())

@@ -107,11 +107,13 @@ fn main() -> Result<()> {
 fn verbs(bench: &Bench, names: &[String]) -> Result<Value> {
     let status = bench.run(&["status"])?;
     let rows = status.answer["workspaces"].as_array();
-    let whole = |row: &&Value| row["power"] == "RUNNING" && row["home"].is_object();
+    let whole = |row: &&Value| {
+        row["power"] == "RUNNING" && row["home"].is_object() && row["system"].is_object()
+    };
     let found = rows.into_iter().flatten().filter(whole).count();
     ensure!(
         found == names.len(),
-        "status shows {found} running machines with a home"
+        "status shows {found} running machines with a home and a word on their system"
     );
     let stop = bench.run(&["stop", "--all"])?;
     let start = bench.run(&["start", "--all"])?;
