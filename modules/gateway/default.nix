@@ -143,11 +143,13 @@ let
     <html lang="en">
     <meta charset="utf-8">
     <meta name="viewport" content="width=device-width, initial-scale=1">
+    <meta http-equiv="refresh" content="15">
     <title>No workspace yet</title>
     <body style="font: 1rem/1.5 system-ui, sans-serif; max-width: 36rem; margin: 4rem auto; padding: 0 1rem">
     <h1>No workspace yet</h1>
-    <p>This machine runs the image <strong>${name}</strong> and has not been given a workspace.</p>
-    <p>Whoever looks after the fleet can see why with <code>cargo xtask status</code>.</p>
+    <p>This machine runs the image <strong>${name}</strong>, and has no workspace, or is about to fetch it.</p>
+    <p>If this page stays for more than a quarter of an hour, whoever looks after the fleet sees why with
+    <code>cargo xtask status</code>, and gives it one with <code>cargo xtask deploy</code>.</p>
     </body>
     </html>
   '';

@@ -106,12 +106,16 @@ resource "google_compute_instance" "workspaces" {
     scopes = ["cloud-platform"]
   }
 
-  metadata = {
-    block-project-ssh-keys  = "TRUE"
-    enable-guest-attributes = "TRUE"
-    enable-oslogin          = "TRUE"
-    serial-port-enable      = "FALSE"
-  }
+  metadata = merge(
+    {
+      block-project-ssh-keys  = "TRUE"
+      enable-guest-attributes = "TRUE"
+      enable-oslogin          = "TRUE"
+      serial-port-enable      = "FALSE"
+    },
+    # Said when it is made, so that its first boot fetches it. From then on it is not terraform's.
+    { for system in [lookup(var.systems, each.key, null)] : "workspace-system" => system if system != null },
+  )
 
   lifecycle {
     ignore_changes = [

@@ -102,6 +102,18 @@ variable "images" {
   }
 }
 
+variable "systems" {
+  type        = map(string)
+  description = "The system that a new machine is to run, by workspace: a path of the Nix store that the bucket `cache` has. Without one it runs its image's. A machine that exists keeps its own."
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for system in values(var.systems) : can(regex("^/nix/store/[0-9a-z]{32}-[A-Za-z0-9+._?=-]+$", system))])
+    error_message = "A system is a path of the Nix store, such as /nix/store/HASH-nixos-system-NAME."
+  }
+}
+
 variable "homes" {
   type = map(object({
     id   = string

@@ -83,11 +83,11 @@ pub enum Verb {
 
     /// Make Google Cloud what fleet.toml says: network, home disks, machines.
     ///
-    /// New machines boot the newest image of their workspace that the project has; `up` builds it first. It can be
+    /// New machines boot the newest image of their workspace or profile that the project has; `up` builds first. It can be
     /// stopped at any moment and run again. Home disks are never deleted by it.
     Apply(ReplaceArg),
 
-    /// From nothing to open workspaces: network, images, home disks, machines, passwords, and wait until they answer.
+    /// From nothing to open workspaces: network, images, systems, home disks, machines, passwords, and wait until they answer.
     ///
     /// Nothing is made twice. It can be stopped at any moment and run again: it goes on where it stopped. Stopped
     /// machines stay stopped.
@@ -260,9 +260,10 @@ pub struct UpArgs {
     #[command(flatten)]
     pub replace: ReplaceArg,
 
-    /// Build no image: new machines boot the newest one of their workspace or profile that the project has.
+    /// Build nothing: new machines boot the newest image of their workspace or profile that the project has.
     ///
-    /// For a machine without Nix, when another one has pushed the images.
+    /// For a machine without Nix, when another one has pushed the images. With a profile's image they are nobody's until
+    /// they are given a system by `deploy`.
     #[arg(long)]
     pub no_build: bool,
 }

@@ -84,8 +84,29 @@ pub fn table_within<const N: usize>(
     }
 }
 
+/// As [`table`]; what its last column has too much for so many columns goes on below.
+pub fn table_wrapped<const N: usize>(rows: &[[String; N]], columns: Option<usize>) -> String {
+    let text = table(rows);
+    let Some(columns) = columns else { return text };
+    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max();
+    let indent = (0..N.saturating_sub(1))
+        .filter_map(width)
+        .map(|width| width + 2)
+        .sum();
+    let lines = text
+        .lines()
+        .map(|line| wrapped(line, columns, indent) + "\n");
+    lines.collect()
+}
+
+/// A number of things, in words: `1 machine`, `2 machines`.
+pub fn count(number: usize, thing: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{s}")
+}
+
 /// Words in lines of so many columns, all but the first one behind so many spaces.
-pub fn wrapped(text: &str, columns: usize, indent: usize) -> String {
+fn wrapped(text: &str, columns: usize, indent: usize) -> String {
     let mut lines = String::new();
     let mut column = 0;
     for word in text.split_inclusive(' ') {
@@ -176,6 +197,16 @@ mod tests {
         assert_eq!(
             wrapped("ab  cdefghijklm no", 9, 4),
             "ab  cdefghijklm\n    no"
+        );
+    }
+
+    #[test]
+    fn a_last_column_that_is_too_long_goes_on_below_itself() {
+        let rows = [["a", "one two three"], ["bbb", "four"]].map(|row| row.map(String::from));
+        assert_eq!(table_wrapped(&rows, None), table(&rows));
+        assert_eq!(
+            table_wrapped(&rows, Some(12)),
+            "a    one two\n     three\nbbb  four\n"
         );
     }
 

@@ -113,8 +113,8 @@ pub fn report(cli: &Cli, outcomes: &[Outcome]) -> Result<()> {
         return Ok(());
     }
     eprintln!(
-        "error: {failures} of {} machines did not take it",
-        outcomes.len()
+        "error: {failures} of {} did not take it",
+        output::count(outcomes.len(), "machine")
     );
     eprintln!(
         "They run what they ran before. Read more on one: cargo xtask ssh NAME -- workspace why"
@@ -158,10 +158,10 @@ pub fn roll_out(
             break;
         }
         eprintln!(
-            "wave {} of {}: {} machines",
+            "wave {} of {}: {}",
             number + 1,
             waves.len(),
-            wave.len()
+            output::count(wave.len(), "machine")
         );
         outcomes.extend(one_wave(stack, args, wave, rollout)?);
     }
@@ -281,8 +281,11 @@ fn text(outcomes: &[Outcome]) -> String {
         [
             outcome.name.clone(),
             outcome.result.to_owned(),
-            outcome.note.clone(),
+            // A machine that is current has no more to say.
+            Some(outcome.note.clone())
+                .filter(|note| note != outcome.result)
+                .unwrap_or_default(),
         ]
     }));
-    output::table(&rows)
+    output::table_wrapped(&rows, output::terminal().map(|(columns, _)| columns))
 }

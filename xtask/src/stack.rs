@@ -137,12 +137,14 @@ impl Stack {
         Ok(variables)
     }
 
-    /// The variables of `fleet`: with what the other two gave, and the image that a new machine boots from.
+    /// The variables of `fleet`: with what the other two gave, and the image that a new machine boots from, and the system
+    /// that it is to run.
     pub fn fleet(
         &self,
         foundation: &Map<String, Value>,
         homes: &Map<String, Value>,
         images: &BTreeMap<String, String>,
+        systems: &BTreeMap<String, String>,
     ) -> Value {
         let path = |image: &str| format!("projects/{}/global/images/{image}", self.cloud.project);
         let images: BTreeMap<_, _> = images
@@ -152,6 +154,7 @@ impl Stack {
         json!({
             "fleet": self.fleet,
             "images": images,
+            "systems": systems,
             "homes": homes.get("homes"),
             "network": foundation.get("network"),
             "buckets": foundation.get("buckets"),
@@ -204,6 +207,7 @@ impl Stack {
             &self.will_be_foundation(&foundation.outputs),
             &self.will_be_homes(&homes.outputs)?,
             &images.collect(),
+            &wishes(&self.cloud.machines()?),
         );
         terraform.init(Root::Fleet)?;
         let fleet = terraform.plan(Root::Fleet, &variables, mode)?;
@@ -248,6 +252,12 @@ impl Stack {
         }
         Ok(outputs)
     }
+}
+
+/// The systems that machines are to run: one that is made anew is to run what it was.
+pub fn wishes(machines: &[Machine]) -> BTreeMap<String, String> {
+    let wish = |machine: &Machine| Some((machine.name.clone(), machine.wanted()?.to_owned()));
+    machines.iter().filter_map(wish).collect()
 }
 
 /// terraform's address of a workspace's machine.

@@ -108,6 +108,28 @@ pub fn build(stack: &Stack, names: &[&str]) -> Result<BTreeMap<String, System>> 
     Ok(systems)
 }
 
+/// The commands of [`build`] and [`publish`] for all workspaces; what only earlier ones tell is in capitals.
+pub fn commands(stack: &Stack) -> Vec<Argv> {
+    let names: Vec<_> = stack.fleet.workspaces.keys().map(String::as_str).collect();
+    let system = System {
+        drv_path: "DERIVATION".to_owned(),
+        out_path: "SYSTEM".to_owned(),
+    };
+    let bucket = stack.cloud.cache_bucket();
+    let folder = stack.root.join("target/cache");
+    let outs = BTreeSet::from([system.out_path.as_str()]);
+    let copy = copy_command(&folder, Path::new("KEY_FILE"), &outs);
+    let google = |words| stack.cloud.command(words);
+    vec![
+        eval_command(&names),
+        build_command(&BTreeMap::from([(String::new(), system.clone())])),
+        closure_command(&outs),
+        google(argv!["objects", "list", format!("gs://{bucket}")]),
+        copy,
+        google(argv!["cache", "push", &folder, &bucket]),
+    ]
+}
+
 /// Puts what the bucket lacks of them there, signed. The contents first, then what announces them.
 ///
 /// # Errors
@@ -227,10 +249,15 @@ fn secret_key(stack: &Stack) -> Result<String> {
 /// # Errors
 /// It is no key.
 pub fn public_key(stack: &Stack, secret: &str) -> Result<String> {
+    let public = process::ask_with(&stack.root, &public_key_command(), secret)?;
+    Ok(public.trim().to_owned())
+}
+
+/// Prints the public half of the key on its stdin.
+pub fn public_key_command() -> Argv {
     let mut words = nix("key");
     words.extend(argv!["convert-secret-to-public"]);
-    let public = process::ask_with(&stack.root, &words, secret)?;
-    Ok(public.trim().to_owned())
+    words
 }
 
 /// Makes a key.
@@ -238,9 +265,14 @@ pub fn public_key(stack: &Stack, secret: &str) -> Result<String> {
 /// # Errors
 /// There is no nix.
 pub fn generate_key(stack: &Stack, name: &str) -> Result<String> {
+    process::read(&stack.root, &generate_key_command(name))
+}
+
+/// Prints a new key.
+pub fn generate_key_command(name: &str) -> Argv {
     let mut words = nix("key");
     words.extend(argv!["generate-secret", "--key-name", name]);
-    process::read(&stack.root, &words)
+    words
 }
 
 /// A file that only this user reads, in memory where there is such a place, and gone in the end.

@@ -141,7 +141,10 @@ fn a_dry_run_of_up_prints_all_commands_in_their_order_and_runs_none() {
     );
     let built = stdout(&world.xtask(&["up", "--dry-run"]));
     let at = |what: &str| built.lines().position(|line| line.contains(what)).unwrap();
-    assert!(at("foundation apply") < at("images insert alice-HASH"));
-    assert!(at("images insert bob-HASH") < at("homes init"));
+    assert!(at("foundation apply") < at("images insert base-HASH"));
+    assert!(at("images insert cuda-HASH") < at("cache push"));
+    // An image accepts what is signed by the key that the repository has when it is built.
+    assert!(at("generate-secret") < at("image-base"));
+    assert!(at("cache push") < at("homes init"));
     assert!(world.calls().is_empty());
 }

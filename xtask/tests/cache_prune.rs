@@ -5,8 +5,13 @@ mod shop;
 mod support;
 mod systems;
 
-use std::fs;
+use std::{
+    fs,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
+use cloudsim::{Fault, Rule};
 use shop::{Shop, Store, assert_ok};
 use support::{stderr, stdout};
 use systems::{CACHE, deploys, later, objects, reports};
@@ -56,7 +61,7 @@ fn what_no_machine_runs_is_to_run_or_can_go_back_to_is_deleted_and_nothing_else(
     let look = shop.xtask(&[&PRUNE[..], &["--dry-run"]].concat());
     assert_ok(&look);
     assert!(
-        stderr(&look).contains("would delete 1 store paths"),
+        stderr(&look).contains("would delete 1 store path, "),
         "{}",
         stderr(&look)
     );
@@ -71,7 +76,7 @@ fn what_no_machine_runs_is_to_run_or_can_go_back_to_is_deleted_and_nothing_else(
     let done = shop.xtask(&PRUNE);
     assert_ok(&done);
     assert!(
-        stdout(&done).contains("1 store paths deleted"),
+        stdout(&done).contains("deleted 1 store path, "),
         "{}",
         stdout(&done)
     );
@@ -114,5 +119,51 @@ fn nothing_is_deleted_when_what_is_needed_cannot_be_read() {
     let done = shop.xtask(&PRUNE);
     assert_eq!(done.status.code(), Some(1), "{}", stderr(&done));
     assert!(stderr(&done).contains("is no narinfo"), "{}", stderr(&done));
+    assert_eq!(objects(&shop), before);
+}
+
+#[test]
+fn nothing_is_deleted_when_a_machine_cannot_be_asked_what_it_runs() {
+    let (shop, all) = shop();
+    // It runs what it was neither told now nor before.
+    reports(&shop, "alice", &all[3], &all[0], "fetching", "");
+    let before = objects(&shop);
+    let refusal = Fault::Status {
+        status: 403,
+        retry_after: None,
+    };
+    let rule = Rule::nth(1, refusal).of("GET", "*/alice/getGuestAttributes");
+    shop.strike(vec![rule]);
+    let done = shop.xtask(&PRUNE);
+    assert_eq!(done.status.code(), Some(4), "{}", stderr(&done));
+    let said = stderr(&done);
+    assert!(said.contains("what alice runs cannot be read"), "{said}");
+    assert!(said.contains("Nothing was deleted"), "{said}");
+    assert_eq!(objects(&shop), before);
+}
+
+#[test]
+fn nothing_is_deleted_when_a_deploy_begins_meanwhile() {
+    let (shop, all) = shop();
+    let slow = Fault::Slow {
+        bytes_per_second: 20,
+    };
+    shop.strike(vec![Rule::nth(1, slow).of("GET", "*.narinfo")]);
+    let prune = shop.spawn_group(&PRUNE);
+    // It has seen which deploys are under way, and reads what is needed.
+    let start = Instant::now();
+    while !shop.sim.log().iter().any(|entry| entry.fault.is_some()) {
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "nothing was read"
+        );
+        sleep(Duration::from_millis(5));
+    }
+    put(&shop, "deploying/2-2", &format!("{}\n", all[0]));
+    let before = objects(&shop);
+    let done = prune.wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(1), "{}", stderr(&done));
+    let said = stderr(&done);
+    assert!(said.contains("began while it was looked at"), "{said}");
     assert_eq!(objects(&shop), before);
 }

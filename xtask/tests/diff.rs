@@ -27,7 +27,7 @@ fn what_a_machine_runs_is_compared_with_what_this_checkout_has() {
     );
 
     std::fs::remove_dir_all(shop.world.path("systems")).unwrap();
-    systems::nix(&shop);
+    shop::nix(&shop.world);
     assert_ok(&shop.xtask(&["cache", "key"]));
     deploys(&shop, "alice", &first);
     let done = shop.xtask(&["diff", "alice"]);

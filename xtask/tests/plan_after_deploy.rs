@@ -18,8 +18,6 @@ fn nothing_is_left_to_apply_after_deploy_and_rollback() {
     }
     let shop = stage(&Store::new(0));
     assert_ok(&shop.xtask(&["up"]));
-    systems::nix(&shop);
-    assert_ok(&shop.xtask(&["cache", "key"]));
     let (first, second) = (system("alice"), later("alice", 2));
     deploys(&shop, "alice", &first);
     deploys(&shop, "alice", &second);

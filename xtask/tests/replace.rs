@@ -12,7 +12,7 @@ use stage::{json, missing, stage};
 use support::stderr;
 
 /// A later state of the flake.
-const DERIVATION: &str = "/nix/store/eeeeeeeeeeee0123456789abcdfghijk-image-alice.drv";
+const DERIVATION: &str = "/nix/store/eeeeeeeeeeee0123456789abcdfghijk-image-base.drv";
 
 /// The ids of a workspace's machine, home disk and address, and the image of its boot disk.
 fn parts(shop: &Shop, name: &str) -> [Value; 4] {
@@ -83,7 +83,7 @@ fn a_machine_is_replaced_by_name_and_its_home_stays() {
         "its home or its address is another one"
     );
     let image = after[3].as_str().unwrap();
-    assert!(image.ends_with("/alice-eeeeeeeeeeee"), "it boots {image}");
+    assert!(image.ends_with("/base-eeeeeeeeeeee"), "it boots {image}");
     assert_eq!(parts(&shop, "bob"), bob, "another machine was touched");
     assert_eq!(json(&shop, &["plan", "--json"])["clean"], true);
 }

@@ -5,12 +5,14 @@
 mod shop;
 mod stage;
 mod support;
+mod systems;
 
 use std::{fs, process::Command};
 
 use shop::{PROJECT, Store, assert_ok};
 use stage::{json, killed_at, missing, stage as shop, undisturbed};
 use support::{stderr, stdout};
+use systems::{builds, later, metadata, system};
 
 /// Kills of one `up`, spread over its calls. The full matrix: `cargo bench -p xtask --bench kill`.
 const KILLS: usize = 5;
@@ -35,6 +37,55 @@ fn an_up_that_was_killed_at_any_call_is_finished_by_the_next_one() {
             panic!("killed at call {at} of {}: {wrong}", expected.calls);
         }
     }
+}
+
+#[test]
+fn a_new_machine_boots_its_profiles_image_and_is_told_what_to_run_once() {
+    if let Some(why) = missing() {
+        println!("skipped: {why}");
+        return;
+    }
+    let store = Store::new(0);
+    let shop = shop(&store);
+    assert_ok(&shop.xtask(&["up"]));
+    let records = shop.records();
+    let zone = format!("compute/projects/{PROJECT}/zones/europe-west4-a");
+    for (name, profile) in [("alice", "base"), ("bob", "cuda")] {
+        let wanted = metadata(&shop, name, "workspace-system");
+        assert_eq!(wanted, Some(system(name)));
+        let image = records[format!("{zone}/disks/{name}")]["sourceImage"].clone();
+        let image = image.as_str().unwrap();
+        assert!(image.contains(&format!("/{profile}-")), "{image}");
+    }
+    // It was there before any machine was, signed by a key that the image accepts.
+    let log = shop.sim.log();
+    let at = |part: &str| {
+        let found = log.iter().position(|entry| {
+            entry.mutates && format!("{}?{}", entry.path, entry.query).contains(part)
+        });
+        found.unwrap_or_else(|| panic!("no {part}"))
+    };
+    let machine = log
+        .iter()
+        .position(|entry| entry.method == "POST" && entry.path.ends_with("/instances"));
+    assert!(at("workspace-cache-key") < at("workspace-images"));
+    assert!(at(".narinfo") < machine.unwrap());
+    let key = fs::read_to_string(shop.world.path("repo/hosts/cache-key.pub")).unwrap();
+    assert_eq!(key, format!("{PROJECT}-1:public\n"));
+
+    // The flake has other systems now, and its machines are told by deploy alone.
+    builds(&shop, "alice", &later("alice", 2));
+    assert_eq!(json(&shop, &["plan", "--json"])["clean"], true);
+    shop.sim.clear_log();
+    assert_ok(&shop.xtask(&["up"]));
+    let writes = shop.writes();
+    assert!(writes.is_empty(), "{writes:?}");
+
+    // Made anew without Nix it is told what it was told before.
+    shop.world.remove("nix");
+    assert_ok(&shop.xtask(&["apply", "--replace-workspaces", "alice"]));
+    let wanted = metadata(&shop, "alice", "workspace-system");
+    assert_eq!(wanted, Some(system("alice")));
 }
 
 #[test]

@@ -45,6 +45,23 @@ variables {
   buckets = { cache = "acme-cache" }
 }
 
+# Before any is applied: what exists is not terraform's to tell.
+run "a_machine_is_told_what_to_run_if_that_is_known" {
+  command = plan
+
+  variables {
+    systems = { plain = "/nix/store/00000000000000000000000000000000-nixos-system-plain" }
+  }
+
+  assert {
+    condition = {
+      for name, machine in google_compute_instance.workspaces : name => machine.metadata["workspace-system"]
+      if contains(keys(machine.metadata), "workspace-system")
+    } == { plain = "/nix/store/00000000000000000000000000000000-nixos-system-plain" }
+    error_message = "a machine's first boot would fetch another system, or none"
+  }
+}
+
 run "a_machine_with_a_gpu_is_not_moved_while_it_runs" {
   command = plan
 
@@ -239,5 +256,28 @@ run "a_schedule_stops_every_machine_from_outside" {
   assert {
     condition     = length(google_compute_resource_policy.stop[0].instance_schedule_policy[0].vm_start_schedule) == 0
     error_message = "the schedule starts machines that nobody asked for"
+  }
+}
+
+run "a_system_is_a_path_of_the_store" {
+  command = plan
+
+  variables {
+    systems = { plain = "nixos-system-plain" }
+  }
+
+  expect_failures = [var.systems]
+}
+
+run "a_machine_that_exists_is_told_nothing" {
+  command = plan
+
+  variables {
+    systems = { plain = "/nix/store/00000000000000000000000000000000-nixos-system-plain" }
+  }
+
+  assert {
+    condition     = alltrue([for machine in google_compute_instance.workspaces : !contains(keys(machine.metadata), "workspace-system")])
+    error_message = "an apply would have a machine run another system"
   }
 }

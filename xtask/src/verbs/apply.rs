@@ -32,6 +32,7 @@ pub fn run(cli: &Cli, args: &ReplaceArg) -> Result<()> {
         &terraform,
         &foundation,
         stack.newest_images()?,
+        BTreeMap::new(),
         &replace,
     )?;
     if cli.json {
@@ -93,7 +94,8 @@ pub fn root(
 }
 
 /// Applies home disks and machines, and gives terraform's output of the latter. Of a new workspace, both go to the next
-/// zone while one has no machine left.
+/// zone while one has no machine left. Of machines that are made, `systems` are what they are to run; one that is made
+/// anew and is not among these is to run what it was.
 ///
 /// # Errors
 /// [`Kind::Failed`] when a new machine has no image to boot from; as [`root`] and [`Placement::go_on`].
@@ -102,9 +104,12 @@ pub fn machines(
     terraform: &Terraform,
     foundation: &Map<String, Value>,
     images: BTreeMap<String, Option<String>>,
+    systems: BTreeMap<String, String>,
     replace: &[String],
 ) -> Result<Value> {
     let there = stack.cloud.machines()?;
+    let mut wishes = stack::wishes(&there);
+    wishes.extend(systems);
     let images = images.into_iter().map(|(name, image)| match image {
         Some(image) => Ok((name, image)),
         // A machine that stays keeps what it booted from.
@@ -123,10 +128,43 @@ pub fn machines(
     loop {
         let homes = stack.homes(&stack.cloud.settled_disks()?, &placement.zones)?;
         let homes = root(terraform, Root::Homes, &homes, replace)?;
-        let variables = stack.fleet(foundation, &homes, &images);
+        let variables = stack.fleet(foundation, &homes, &images, &wishes);
         match root(terraform, Root::Fleet, &variables, replace) {
-            Ok(outputs) => return Ok(outputs.get("workspaces").cloned().unwrap_or_default()),
+            Ok(outputs) => {
+                let is_new = |name: &&String| !there.iter().any(|machine| machine.name == **name);
+                let new = images.keys().filter(is_new);
+                say_unnamed(
+                    stack,
+                    new.filter(|name| !wishes.contains_key(*name)),
+                    &images,
+                );
+                return Ok(outputs.get("workspaces").cloned().unwrap_or_default());
+            }
             Err(error) => placement.go_on(stack, error)?,
         }
+    }
+}
+
+/// Says which of these new machines, which were not told what to run, have booted an image that is nobody's.
+fn say_unnamed<'a>(
+    stack: &Stack,
+    names: impl Iterator<Item = &'a String>,
+    images: &BTreeMap<String, String>,
+) {
+    let nobodys = |name: &&String| {
+        let profile = stack.fleet.workspaces.get(*name)?.image.name();
+        let rest = images.get(*name)?.strip_prefix(profile)?;
+        rest.starts_with('-').then_some(())
+    };
+    let names: Vec<_> = names
+        .filter(|name| nobodys(name).is_some())
+        .map(String::as_str)
+        .collect();
+    if !names.is_empty() {
+        eprintln!(
+            "{0} booted an image that is nobody's; give them a system: cargo xtask deploy {1}",
+            names.join(", "),
+            names.join(" ")
+        );
     }
 }

@@ -205,10 +205,10 @@ fn text(changes: &[Change]) -> String {
         ]
     }));
     let total = changes.iter().map(|change| change.bytes).sum();
-    let count = changes.len();
     format!(
-        "{}\n{count} packages, {}\n",
+        "{}\n{}, {}\n",
         output::table(&rows),
+        output::count(changes.len(), "package"),
         difference(total)
     )
 }

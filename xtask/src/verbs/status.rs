@@ -244,13 +244,7 @@ impl Found {
                 ])
             })
             .collect();
-        let text = output::table(&notes);
-        let Some(columns) = columns else { return text };
-        let width = |at: usize| notes.iter().map(|note| note[at].len()).max().unwrap_or(0);
-        let indent = width(0) + width(1) + 4;
-        let lines = text.lines();
-        let lines = lines.map(|line| output::wrapped(line, columns, indent) + "\n");
-        lines.collect()
+        output::table_wrapped(&notes, columns)
     }
 
     /// What the machines' tests of their GPUs said.

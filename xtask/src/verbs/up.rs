@@ -1,7 +1,7 @@
 //! `up`: from nothing, or from wherever an earlier run stopped, to workspaces that answer.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -18,8 +18,9 @@ use crate::{
     output,
     process::Argv,
     stack::{self, Stack},
+    systems,
     terraform::Root,
-    verbs::{apply, password, push, status},
+    verbs::{apply, cache, image, password, push, status},
 };
 
 /// Longest wait for machines to run, and for their pages to answer: a first boot gets its certificate as well.
@@ -37,8 +38,8 @@ pub fn run(cli: &Cli, args: &UpArgs) -> Result<()> {
     let terraform = stack.terraform()?;
     terraform.ensure_bucket()?;
     let foundation = apply::root(&terraform, Root::Foundation, &stack.foundation(), &replace)?;
-    let images = images(&stack, args)?;
-    let workspaces = apply::machines(&stack, &terraform, &foundation, images, &replace)?;
+    let (images, systems) = images(&stack, args)?;
+    let workspaces = apply::machines(&stack, &terraform, &foundation, images, systems, &replace)?;
     // The next verb in this checkout need not wait for pages to answer.
     drop(terraform);
     secrets(&stack, &workspaces)?;
@@ -50,21 +51,48 @@ pub fn run(cli: &Cli, args: &UpArgs) -> Result<()> {
     Ok(())
 }
 
-/// The image of each workspace. Those of machines that exist are not built: they would boot nothing.
-fn images(stack: &Stack, args: &UpArgs) -> Result<BTreeMap<String, Option<String>>> {
+/// By workspace.
+type Images = BTreeMap<String, Option<String>>;
+type Systems = BTreeMap<String, String>;
+
+/// The image of each workspace, which is its profile's, and the system that its machine is to fetch when it first boots.
+/// For machines that exist nothing is built: they would boot nothing of it.
+fn images(stack: &Stack, args: &UpArgs) -> Result<(Images, Systems)> {
     let mut images = stack.newest_images()?;
     if args.no_build {
-        return Ok(images);
+        return Ok((images, Systems::new()));
     }
     let there = stack.cloud.machines()?;
-    for (name, image) in &mut images {
-        let exists = there.iter().any(|machine| machine.name == *name);
-        if !exists || args.replace.replace_workspaces.contains(name) {
-            let (made, _) = push::ensure_image(&stack.fleet, &stack.cloud, &stack.root, name)?;
-            *image = Some(made.name);
-        }
+    let is_new = |name: &&str| {
+        !there.iter().any(|machine| machine.name == **name)
+            || args.replace.replace_workspaces.iter().any(|it| it == name)
+    };
+    let names = stack.fleet.workspaces.keys().map(String::as_str);
+    let new: Vec<_> = names.filter(is_new).collect();
+    if new.is_empty() {
+        return Ok((images, Systems::new()));
     }
-    Ok(images)
+    // An image accepts what is signed by the keys that were in the repository when it was built.
+    image::need_nix()?;
+    cache::ensure_key(stack)?;
+    let mut made = BTreeMap::new();
+    for name in &new {
+        let profile = stack.fleet.workspaces[*name].image.name();
+        if !made.contains_key(profile) {
+            let (image, _) = push::ensure_image(&stack.fleet, &stack.cloud, &stack.root, profile)?;
+            made.insert(profile, image.name);
+        }
+        images.insert((*name).to_owned(), made.get(profile).cloned());
+    }
+    let built = systems::build(stack, &new)?;
+    systems::publish(stack, &built)?;
+    let systems = built.into_iter();
+    Ok((
+        images,
+        systems
+            .map(|(name, system)| (name, system.out_path))
+            .collect(),
+    ))
 }
 
 /// Gives each login that has none a password; an OAuth client is made by hand.
@@ -166,10 +194,15 @@ fn report(stack: &Stack, workspaces: &Value) {
 fn commands(stack: &Stack, args: &UpArgs, replace: &[String]) -> Vec<Argv> {
     let mut commands = apply::commands(stack, replace);
     if !args.no_build {
-        let pushes = stack.fleet.workspaces.keys();
-        let pushes: Vec<_> = pushes
-            .flat_map(|name| push::plan(&stack.fleet, &stack.cloud, &stack.root, name))
-            .collect();
+        let workspaces = stack.fleet.workspaces.values();
+        let profiles: BTreeSet<_> = workspaces.map(|workspace| workspace.image.name()).collect();
+        let mut pushes = cache::ensure_key_commands(stack);
+        pushes.extend(
+            profiles
+                .iter()
+                .flat_map(|profile| push::plan(&stack.fleet, &stack.cloud, &stack.root, profile)),
+        );
+        pushes.extend(systems::commands(stack));
         // After foundation, which makes the bucket: five commands.
         commands.splice(5..5, pushes);
     }

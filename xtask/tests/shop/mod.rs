@@ -19,6 +19,8 @@ use crate::support::{World, root, stderr, stdout};
 
 pub const PROJECT: &str = "acme-data-science";
 pub const BUCKET: &str = "acme-data-science-workspace-images";
+/// The key that systems are signed with.
+pub const SECRET: &str = "acme-data-science-1:poison";
 const DERIVATION: &str = "/nix/store/dddddddddddd0123456789abcdfghijk-image-base.drv";
 /// What `push` calls the image of that derivation.
 pub const IMAGE: &str = "base-dddddddddddd";
@@ -91,6 +93,7 @@ impl Store {
             world,
             sim: Sim::start(Options::default()).unwrap(),
         };
+        nix(&shop.world);
         self.evaluates(&shop, DERIVATION);
         if self.packed.exists() {
             fs::create_dir_all(shop.images()).unwrap();
@@ -104,22 +107,76 @@ impl Store {
 }
 
 impl Store {
-    /// Makes the flake of a checkout evaluate to this derivation, of which nix makes the same disk as of every other.
+    /// Makes the images of a checkout's flake evaluate to this derivation, of which nix makes the same disk as of every
+    /// other.
     pub fn evaluates(&self, shop: &Shop, derivation: &str) {
         let out = self.folder.path().join(format!("{HASH}-image"));
         let out = out.display();
-        let metadata = r#"{"revision":"0123456789abcdef","locks":{"nodes":{"root":{"inputs":{"nixpkgs":"n"}},"n":{"locked":{"rev":"fedcba"}}}}}"#;
-        shop.world.program(
-            "nix",
-            &format!(
-                "case \"$1\" in\n\
-                 eval) echo '[\"{derivation}\",\"{out}\"]' ;;\n\
-                 build) echo '{out}' ;;\n\
-                 flake) echo '{metadata}' ;;\n\
-                 esac"
-            ),
-        );
+        let image = format!("[\"{derivation}\",\"{out}\"]\n{out}\n");
+        fs::write(shop.world.path("image"), image).unwrap();
     }
+}
+
+/// What all systems have in common.
+pub fn common() -> String {
+    format!("/nix/store/{}-common", "0".repeat(32))
+}
+
+/// A made-up nix that builds images, and builds, signs and packs systems; all that it has is the shell.
+pub fn nix(world: &World) {
+    let systems = world.path("systems");
+    fs::create_dir_all(&systems).unwrap();
+    let metadata = r#"{"revision":"0123456789abcdef","locks":{"nodes":{"root":{"inputs":{"nixpkgs":"n"}},"n":{"locked":{"rev":"fedcba"}}}}}"#;
+    // Of a closure it makes one file a path, as Nix does, of those that are not there.
+    let script = format!(
+        r#"all="$*"
+        case "$all" in
+        "eval "*nixosConfigurations*)
+            names=${{all##*"(hosts) "}}; eval "set -- ${{names%%;*}}"; printf '{{'
+            for name in "$@"; do
+                letter=${{name%"${{name#?}}"}}; hash=$letter$letter$letter$letter
+                out=/nix/store/$hash$hash$hash$hash$hash$hash$hash$hash-nixos-system-$name
+                [ ! -e '{}'/$name ] || read -r out < '{}'/$name
+                printf '%s"%s":{{"drvPath":"%s.drv","outPath":"%s"}}' "$comma" "$name" "$out" "$out"; comma=,
+            done; printf '}}' ;;
+        "eval "*) read -r image < '{}'; echo "$image" ;;
+        "build "*) {{ read -r image; read -r out; }} < '{}'; echo "$out" ;;
+        "flake "*) echo '{metadata}' ;;
+        "path-info "*) case "$all" in *--size*) size=' 2000' ;; *) size= ;; esac
+            for path in "$@"; do case $path in /nix/store/*) echo "$path$size" ;; esac; done; echo "{}$size" ;;
+        "key "*) case "$all" in
+            *generate-secret*) printf {SECRET} ;;
+            *) read -r secret; echo "${{secret%%:*}}:public" ;;
+            esac ;;
+        "copy "*)
+            for word in "$@"; do
+                case $word in
+                file://*) folder=${{word#file://}}; folder=${{folder%%\?*}}; key=${{word##*secret-key=}} ;;
+                esac
+            done
+            read -r secret < $key
+            echo "signed with $secret" >> '{}'
+            echo StoreDir: /nix/store > $folder/nix-cache-info
+            for path in "$@" {}; do
+                case $path in
+                /nix/store/*)
+                    name=${{path#/nix/store/}}; hash=${{name%%-*}}
+                    [ -e $folder/$hash.narinfo ] && continue
+                    echo "contents of $path" > $folder/$hash.nar.zst
+                    printf 'StorePath: %s\nURL: %s.nar.zst\nNarSize: 1000\nReferences: {}\n' $path $hash > $folder/$hash.narinfo ;;
+                esac
+            done ;;
+        esac"#,
+        systems.display(),
+        systems.display(),
+        world.path("image").display(),
+        world.path("image").display(),
+        common(),
+        world.path("signatures").display(),
+        common(),
+        common().trim_start_matches("/nix/store/"),
+    );
+    world.program("nix", &script);
 }
 
 /// A checkout, and a cloud.

@@ -74,16 +74,14 @@ pub fn stage(store: &Store) -> Shop {
             .unwrap();
         symlink(stdout(&found).trim(), shop.world.path("bin").join(program)).unwrap();
     }
-    // The one base image is every workspace's.
+    // The one image is every profile's.
     let packed = fs::read_dir(shop.images())
         .unwrap()
         .map(|entry| entry.unwrap().path());
     for file in packed.collect::<Vec<_>>() {
         let name = file.file_name().unwrap().to_str().unwrap();
-        for workspace in ["alice", "bob"] {
-            if let Some(rest) = name.strip_prefix("base-") {
-                fs::copy(&file, file.with_file_name(format!("{workspace}-{rest}"))).unwrap();
-            }
+        if let Some(rest) = name.strip_prefix("base-") {
+            fs::copy(&file, file.with_file_name(format!("cuda-{rest}"))).unwrap();
         }
     }
     shop

@@ -11,12 +11,11 @@ use std::{
 
 use serde_json::json;
 
-use crate::shop::{IMAGE, PROJECT, Shop, Store, assert_ok};
+use crate::shop::{IMAGE, PROJECT, Shop, Store, assert_ok, common};
 
 pub const CACHE: &str = "acme-data-science-workspace-cache";
-pub const SECRET: &str = "acme-data-science-1:poison";
 
-/// The system of a workspace; its closure is itself and one path that all have.
+/// The system of a workspace, unless [`builds`] says otherwise; its closure is itself and one path that all have.
 pub fn system(name: &str) -> String {
     let first = &name[..1];
     format!("/nix/store/{}-nixos-system-{name}", first.repeat(32))
@@ -46,11 +45,7 @@ pub fn deploys_to(shop: &Shop, name: &str, system: &str, runs: &str, state: &str
     deploy.wait_with_output().unwrap()
 }
 
-pub fn common() -> String {
-    format!("/nix/store/{}-common", "0".repeat(32))
-}
-
-/// A cloud in which alice and bob have machines, and a nix that has their systems.
+/// A cloud in which alice and bob have machines.
 pub fn shop(store: &Store) -> Shop {
     let shop = store.shop();
     assert_ok(&shop.xtask(&["push"]));
@@ -76,62 +71,12 @@ pub fn shop(store: &Store) -> Shop {
         });
         shop.change("POST", "instances", &machine);
     }
-    nix(&shop);
     shop
 }
 
 /// Makes the checkout have this system for a workspace.
 pub fn builds(shop: &Shop, name: &str, system: &str) {
     fs::write(shop.world.path("systems").join(name), format!("{system}\n")).unwrap();
-}
-
-/// Puts a made-up nix on the world's PATH. Beside what the world's own does it has the systems of alice and bob.
-pub fn nix(shop: &Shop) {
-    let folder = shop.world.path("systems");
-    fs::create_dir(&folder).unwrap();
-    let evaluate = ["alice", "bob"].map(|name| {
-        builds(shop, name, &system(name));
-        format!(
-            r#"case "$*" in *'"{name}"'*) read -r out < '{}'; printf '%s"{name}":{{"drvPath":"%s.drv","outPath":"%s"}}' "$comma" "$out" "$out"; comma=, ;; esac;"#,
-            folder.join(name).display()
-        )
-    });
-    // Of a closure it makes one file a path, as Nix does, of those that are not there.
-    let script = format!(
-        r#"case "$1 $2" in
-        "eval "*) printf '{{'; {} printf '}}' ;;
-        "path-info --extra-experimental-features") case "$*" in *--size*) size=' 2000' ;; *) size= ;; esac
-            for path in "$@"; do case $path in /nix/store/*) echo "$path$size" ;; esac; done; echo "{}$size" ;;
-        "key "*) case "$*" in
-            *generate-secret*) printf {SECRET} ;;
-            *) read -r secret; echo "${{secret%%:*}}:public" ;;
-            esac ;;
-        "copy "*)
-            for word in "$@"; do
-                case $word in
-                file://*) folder=${{word#file://}}; folder=${{folder%%\?*}}; key=${{word##*secret-key=}} ;;
-                esac
-            done
-            read -r secret < $key
-            echo "signed with $secret" >> '{}'
-            echo StoreDir: /nix/store > $folder/nix-cache-info
-            for path in "$@" {}; do
-                case $path in
-                /nix/store/*)
-                    name=${{path#/nix/store/}}; hash=${{name%%-*}}
-                    [ -e $folder/$hash.narinfo ] && continue
-                    echo "contents of $path" > $folder/$hash.nar.zst
-                    printf 'StorePath: %s\nURL: %s.nar.zst\nNarSize: 1000\nReferences: {}\n' $path $hash > $folder/$hash.narinfo ;;
-                esac
-            done ;;
-        esac"#,
-        evaluate.concat(),
-        common(),
-        shop.world.path("signatures").display(),
-        common(),
-        common().trim_start_matches("/nix/store/"),
-    );
-    shop.world.program("nix", &script);
 }
 
 /// What the agent of a machine says that was told to run its first system.
