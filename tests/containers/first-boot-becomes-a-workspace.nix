@@ -1,5 +1,5 @@
 # A machine that booted the image of a profile becomes a workspace by one metadata key: the owner's
-# account, the editor and the login come with the closure. Also before there is an OAuth client, which is
+# account and the login come with the closure. Also before there is an OAuth client, which is
 # made by hand when there is a machine.
 { modules }:
 let
@@ -25,7 +25,6 @@ import ../common/fleet-of-one.nix {
   inherit modules;
   name = "first-boot-becomes-a-workspace";
 
-  workspace.imports = [ modules.ide ];
   next.google = of "google";
   next.password = of "password";
 
@@ -43,7 +42,7 @@ import ../common/fleet-of-one.nix {
         assert workspace.succeed("id --user alice") == "1000\n"
         assert "alice" in page("oauth2/sign_in"), page("oauth2/sign_in")
 
-    with subtest("with a password the login answers, and the editor is behind it"):
+    with subtest("with a password the login answers, and all else is behind it"):
         upload("password")
         want("password")
         wait_for_state("current")
