@@ -45,7 +45,10 @@ import ../common/fleet-of-one.nix {
     with subtest("with a password the login answers, and all else is behind it"):
         upload("password")
         want("password")
+        # Said last, so that the state is that of this one.
+        google.wait_until_succeeds(f"grep --quiet {SYSTEMS['password']} /run/cloud/attributes/wanted", timeout=60)
         wait_for_state("current")
+        assert running() == SYSTEMS["password"]
         assert 'type="password"' in page("oauth2/sign_in"), page("oauth2/sign_in")
         assert "302" in workspace.succeed(
             "curl --silent --insecure --include --connect-to ::127.0.0.1: https://${domain}/edit/"
