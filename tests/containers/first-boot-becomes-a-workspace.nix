@@ -26,7 +26,6 @@ import ../common/fleet-of-one.nix {
   name = "first-boot-becomes-a-workspace";
 
   next.google = of "google";
-  next.password = of "password";
 
   testScript = ''
     def page(path):
@@ -41,21 +40,5 @@ import ../common/fleet-of-one.nix {
         assert running() == booting() == SYSTEMS["google"]
         assert workspace.succeed("id --user alice") == "1000\n"
         assert "alice" in page("oauth2/sign_in"), page("oauth2/sign_in")
-
-    with subtest("with a password the login answers, and all else is behind it"):
-        upload("password")
-        want("password")
-        # Said last, so that the state is that of this one.
-        google.wait_until_succeeds(f"grep --quiet {SYSTEMS['password']} /run/cloud/attributes/wanted", timeout=60)
-        wait_for_state("current")
-        assert running() == SYSTEMS["password"]
-        assert 'type="password"' in page("oauth2/sign_in"), page("oauth2/sign_in")
-        assert "302" in workspace.succeed(
-            "curl --silent --insecure --include --connect-to ::127.0.0.1: https://${domain}/edit/"
-        )
-
-    with subtest("nothing failed, and nobody's page is gone"):
-        assert workspace.succeed("systemctl --failed --no-legend") == ""
-        google.fail("curl --silent --fail http://workspace/ | grep 'No workspace yet'")
   '';
 }
