@@ -178,6 +178,9 @@ in
       };
     };
     users.users.${config.services.nginx.user}.extraGroups = [ account ];
+    # A reload would leave nginx the groups that it started with: on a machine that has just become
+    # a workspace, without the login's.
+    systemd.services.nginx.restartTriggers = [ account ];
 
     systemd.services.workspace-login-prepare = {
       description = "Secrets that the login starts with";

@@ -25,20 +25,32 @@ import ../common/fleet-of-one.nix {
   inherit modules;
   name = "first-boot-becomes-a-workspace";
 
-  next.google = of "google";
+  next = {
+    password = of "password";
+    google = of "google";
+  };
 
   testScript = ''
-    def page(path):
-        url = f"https://${domain}/{path}"
+    def sign_in():
+        url = "https://${domain}/oauth2/sign_in"
         return workspace.succeed(f"curl --silent --insecure --connect-to ::127.0.0.1: {url}")
 
-    with subtest("before there is an OAuth client it is a workspace that nobody can log in to"):
+    with subtest("it has the owner's account and the page of the login"):
         workspace.fail("id alice")
+        upload("password")
+        want("password")
+        wait_for_state("current")
+        assert running() == booting() == SYSTEMS["password"]
+        assert workspace.succeed("id --user alice") == "1000\n"
+        assert "type=\"password\"" in sign_in(), sign_in()
+
+    with subtest("also with google's login, before there is an OAuth client"):
         upload("google")
         want("google")
+        # Said last, so that the state is that of this one.
+        google.wait_until_succeeds(f"grep --quiet {SYSTEMS['google']} /run/cloud/attributes/wanted", timeout=60)
         wait_for_state("current")
         assert running() == booting() == SYSTEMS["google"]
-        assert workspace.succeed("id --user alice") == "1000\n"
-        assert "alice" in page("oauth2/sign_in"), page("oauth2/sign_in")
+        assert "alice" in sign_in(), sign_in()
   '';
 }
