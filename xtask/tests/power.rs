@@ -44,25 +44,25 @@ fn row(shop: &Shop, name: &str) -> Value {
 }
 
 #[test]
-fn status_shows_machines_homes_and_retired_homes_in_two_calls() {
+fn status_shows_machines_homes_and_retired_homes_in_two_calls_and_one_a_machine_that_is_on() {
     let shop = shop(&Store::new(0));
     shop.sim.clear_log();
     let done = shop.xtask(&["status"]);
     assert_ok(&done);
-    assert_eq!(shop.sim.log().len(), 2);
+    assert_eq!(shop.sim.log().len(), 3);
     let text = stdout(&done);
     let lines: Vec<Vec<&str>> = text
         .lines()
         .map(|line| line.split_whitespace().collect())
         .collect();
     assert_eq!(
-        lines[1][..5],
-        ["alice", "running", "n2-standard-8", "10", "GB"],
+        lines[1][..4],
+        ["alice", "running", "unknown", "n2-standard-8"],
         "{text}"
     );
     assert_eq!(
-        lines[1][6..],
-        ["europe-west4-a", "alice@acme.example", IMAGE],
+        lines[1][5..],
+        ["alice@acme.example", "10", "GB", "europe-west4-a", IMAGE],
         "{text}"
     );
     assert_eq!(
@@ -71,16 +71,17 @@ fn status_shows_machines_homes_and_retired_homes_in_two_calls() {
             "bob",
             "no",
             "machine",
+            "-",
             "g2-standard-16",
             "-",
-            "-",
-            "-",
             "bob@acme.example",
+            "-",
+            "-",
             "-"
         ]
     );
     assert_eq!(
-        lines[5],
+        lines[7],
         [
             "home-carol",
             "10",
