@@ -167,6 +167,8 @@ in
     nix.settings = {
       substituters = mkIf (cfg.bucket != null) [ "http://127.0.0.1:${toString cfg.port}" ];
       trusted-public-keys = cfg.publicKeys;
+      # Else Nix's database may know a path whose files a power cut has left empty.
+      fsync-store-paths = true;
     };
 
     # For the garbage collector, and where the journal is.
