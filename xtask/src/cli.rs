@@ -533,7 +533,7 @@ pub struct TestArgs {
 pub enum LaneChoice {
     /// cargo fmt, clippy and the tests of every crate.
     Rust,
-    /// nix flake check: hosts, modules, formatting and the container tests.
+    /// The flake's checks: hosts, modules, formatting and the container tests.
     Nix,
     /// Formatting, validity and tests of the terraform roots; tflint and checkov where they are installed.
     Terraform,

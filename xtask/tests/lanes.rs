@@ -6,6 +6,7 @@ use serde_json::Value;
 use support::{World, stderr, stdout};
 
 const FEATURES: &str = "--extra-experimental-features nix-command flakes";
+const CHECKS: &str = ".#checks.x86_64-linux";
 
 fn world() -> World {
     let world = World::new();
@@ -41,17 +42,27 @@ fn cargo_calls() -> Vec<String> {
     .to_vec()
 }
 
-fn nix_call() -> String {
-    format!("nix flake check {FEATURES} --print-build-logs --keep-going")
+fn list(set: &str) -> String {
+    format!("nix eval {FEATURES} --json {set} --apply builtins.attrNames")
+}
+
+fn build(attributes: &str) -> String {
+    format!("nix build {FEATURES} --print-build-logs --keep-going --no-link {attributes}")
+}
+
+fn nix_calls() -> [String; 2] {
+    [
+        list(CHECKS),
+        build(&format!("{CHECKS}.boots {CHECKS}.wakes")),
+    ]
 }
 
 fn vm_calls() -> Vec<String> {
     let tests = ".#legacyPackages.x86_64-linux.vmTests";
-    let build = format!("nix build {FEATURES} --print-build-logs --no-link {tests}");
     vec![
-        format!("nix eval {FEATURES} --json {tests} --apply builtins.attrNames"),
-        format!("{build}.boots"),
-        format!("{build}.wakes"),
+        list(tests),
+        build(&format!("{tests}.boots")),
+        build(&format!("{tests}.wakes")),
     ]
 }
 
@@ -90,7 +101,7 @@ fn the_table_says_why_a_lane_does_not_run() {
     assert!(!text.contains("from cargo"), "stdout is for the result");
     assert!(stderr(&done).contains("from cargo"));
     let mut calls = cargo_calls();
-    calls.push(nix_call());
+    calls.extend(nix_calls());
     assert_eq!(world.calls(), calls);
 }
 
@@ -144,7 +155,7 @@ fn every_command_of_every_lane_runs_even_after_a_failure() {
     assert_eq!(text.lines().last(), Some("1 passed, 1 failed, 4 skipped"));
     assert!(stderr(&done).contains("cargo xtask test --lane rust"));
     let mut calls = cargo_calls();
-    calls.push(nix_call());
+    calls.extend(nix_calls());
     assert_eq!(world.calls(), calls);
 }
 
@@ -234,7 +245,11 @@ fn json_is_one_object() {
 fn dry_run_prints_the_commands_and_runs_none() {
     let world = world();
     let done = world.xtask(&["test", "--dry-run", "--lane", "rust", "--lane", "nix"]);
-    let nix = "nix flake check --extra-experimental-features 'nix-command flakes' --print-build-logs --keep-going";
+    let nix = [list(CHECKS), build(&format!("{CHECKS}.NAME"))].join("\n");
+    let nix = nix.replace(
+        FEATURES,
+        "--extra-experimental-features 'nix-command flakes'",
+    );
     assert_eq!(
         stdout(&done),
         format!("{}\n{nix}\n", cargo_calls().join("\n"))
