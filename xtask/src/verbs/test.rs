@@ -277,7 +277,7 @@ impl Lane {
 }
 
 /// How often a command is run whose builds the machine killed, for that says nothing of them.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 6;
 
 /// Runs a command of a lane; of a `nix` that failed, the error names the builds that did.
 fn run_step(root: &Path, command: &Argv) -> Result<()> {
