@@ -50,11 +50,21 @@ fn build(attributes: &str) -> String {
     format!("nix build {FEATURES} --print-build-logs --keep-going --no-link {attributes}")
 }
 
-fn nix_calls() -> [String; 2] {
-    [
-        list(CHECKS),
-        build(&format!("{CHECKS}.boots {CHECKS}.wakes")),
-    ]
+fn evaluations() -> Vec<String> {
+    let all = |output: &str| {
+        format!(
+            "nix eval {FEATURES} --json .#{output}.x86_64-linux --apply builtins.mapAttrs (_: output: output.drvPath)"
+        )
+    };
+    let formatter = format!("nix eval {FEATURES} --json .#formatter.x86_64-linux.drvPath");
+    vec![all("packages"), all("devShells"), formatter]
+}
+
+fn nix_calls() -> Vec<String> {
+    let mut calls = evaluations();
+    calls.push(list(CHECKS));
+    calls.push(build(&format!("{CHECKS}.boots {CHECKS}.wakes")));
+    calls
 }
 
 fn vm_calls() -> Vec<String> {
@@ -245,7 +255,13 @@ fn json_is_one_object() {
 fn dry_run_prints_the_commands_and_runs_none() {
     let world = world();
     let done = world.xtask(&["test", "--dry-run", "--lane", "rust", "--lane", "nix"]);
-    let nix = [list(CHECKS), build(&format!("{CHECKS}.NAME"))].join("\n");
+    let mut nix = evaluations();
+    nix.push(list(CHECKS));
+    nix.push(build(&format!("{CHECKS}.NAME")));
+    let nix = nix.join("\n").replace(
+        "builtins.mapAttrs (_: output: output.drvPath)",
+        "'builtins.mapAttrs (_: output: output.drvPath)'",
+    );
     let nix = nix.replace(
         FEATURES,
         "--extra-experimental-features 'nix-command flakes'",

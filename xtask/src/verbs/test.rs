@@ -27,7 +27,7 @@ struct Lane {
     by_default: bool,
     /// Why it has to be skipped in this repository on this machine.
     hindrance: fn(&Path) -> Option<String>,
-    steps: Steps,
+    steps: &'static [Steps],
 }
 
 /// The commands of a lane; all run, even if one fails.
@@ -44,43 +44,43 @@ const LANES: [Lane; 6] = [
         choice: LaneChoice::Rust,
         by_default: true,
         hindrance: |_| absent("cargo"),
-        steps: Steps::Known(cargo_commands),
+        steps: &[Steps::Known(cargo_commands)],
     },
     Lane {
         name: "nix",
         choice: LaneChoice::Nix,
         by_default: true,
         hindrance: no_builds,
-        // What `nix flake check` does; but that holds all that it evaluates, which is more memory than most machines have.
-        steps: Steps::Each(CHECKS, 12),
+        // As `nix flake check`; but that holds all that it evaluates, which is more memory than most machines have.
+        steps: &[Steps::Known(evaluations), Steps::Each(CHECKS, 12)],
     },
     Lane {
         name: "terraform",
         choice: LaneChoice::Terraform,
         by_default: true,
         hindrance: terraform::hindrance,
-        steps: Steps::Known(terraform::commands),
+        steps: &[Steps::Known(terraform::commands)],
     },
     Lane {
         name: "rehearse",
         choice: LaneChoice::Rehearse,
         by_default: true,
         hindrance: no_rehearsal,
-        steps: Steps::Known(|| vec![argv!["cargo", "xtask", "rehearse"]]),
+        steps: &[Steps::Known(|| vec![argv!["cargo", "xtask", "rehearse"]])],
     },
     Lane {
         name: "vm",
         choice: LaneChoice::Vm,
         by_default: false,
         hindrance: no_builds,
-        steps: Steps::Each(VM_TESTS, 1),
+        steps: &[Steps::Each(VM_TESTS, 1)],
     },
     Lane {
         name: "reboot",
         choice: LaneChoice::Reboot,
         by_default: false,
         hindrance: no_builds,
-        steps: Steps::Each(REBOOT_TESTS, 1),
+        steps: &[Steps::Each(REBOOT_TESTS, 1)],
     },
 ];
 
@@ -135,6 +135,17 @@ fn nix(verb: &[&str], rest: &[&str]) -> Argv {
     let features = ["--extra-experimental-features", "nix-command flakes"];
     let words = ["nix"].iter().chain(verb).chain(&features).chain(rest);
     words.map(Into::into).collect()
+}
+
+/// Of what the flake has beside checks, systems and modules, which checks build, that it evaluates.
+fn evaluations() -> Vec<Argv> {
+    let derivations = "builtins.mapAttrs (_: output: output.drvPath)";
+    let all = |set| nix(&["eval"], &["--json", set, "--apply", derivations]);
+    vec![
+        all(".#packages.x86_64-linux"),
+        all(".#devShells.x86_64-linux"),
+        nix(&["eval"], &["--json", ".#formatter.x86_64-linux.drvPath"]),
+    ]
 }
 
 fn list(set: &str) -> Argv {
@@ -221,10 +232,11 @@ impl Lane {
     }
 
     fn plan(&self) -> Vec<Argv> {
-        match self.steps {
+        let commands = self.steps.iter().flat_map(|steps| match steps {
             Steps::Known(commands) => commands(),
             Steps::Each(set, _) => vec![list(set), build(set, &["NAME".to_owned()])],
-        }
+        });
+        commands.collect()
     }
 
     fn run(&self, root: &Path, args: &TestArgs) -> Outcome {
@@ -261,16 +273,17 @@ impl Lane {
     }
 
     fn failures(&self, root: &Path) -> Vec<String> {
-        let commands = match self.steps {
-            Steps::Known(commands) => Ok(commands()),
-            Steps::Each(set, at_once) => each(root, set, at_once),
-        };
-        let commands = match commands {
-            Ok(commands) => commands,
-            Err(error) => return vec![format!("{error:#}")],
-        };
-        let results = commands.iter().map(|command| run_step(root, command));
-        let errors = results.filter_map(Result::err);
+        let errors = self.steps.iter().flat_map(|steps| {
+            let commands = match steps {
+                Steps::Known(commands) => commands(),
+                Steps::Each(set, at_once) => match each(root, set, *at_once) {
+                    Ok(commands) => commands,
+                    Err(error) => return vec![error],
+                },
+            };
+            let results = commands.iter().map(|command| run_step(root, command));
+            results.filter_map(Result::err).collect()
+        });
         let errors = errors.inspect(|error| eprintln!("error: {error:#}"));
         errors.map(|error| format!("{error:#}")).collect()
     }
@@ -393,9 +406,14 @@ mod tests {
         );
         let features = "--extra-experimental-features 'nix-command flakes'";
         assert_eq!(lines("rehearse"), ["cargo xtask rehearse"]);
+        for output in ["packages", "devShells", "formatter"] {
+            let evaluation = format!(" .#{output}.x86_64-linux");
+            assert!(lines("nix").iter().any(|line| line.contains(&evaluation)));
+        }
         for (lane, set) in [("nix", CHECKS), ("vm", VM_TESTS), ("reboot", REBOOT_TESTS)] {
+            let lines = lines(lane);
             assert_eq!(
-                lines(lane),
+                lines[lines.len() - 2..],
                 [
                     format!("nix eval {features} --json {set} --apply builtins.attrNames"),
                     format!(
