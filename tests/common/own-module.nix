@@ -136,8 +136,8 @@
           assert booting() == DEPLOYED[patch], booting()
 
       def apply(module):
-          workspace.copy_from_host(module, "/root/my.nix")
-          return "workspace apply /root/my.nix 2>&1"
+          workspace.copy_from_host(module, "/tmp/my.nix")
+          return "workspace apply /tmp/my.nix 2>&1"
 
       def wait_for_system(system):
           workspace.wait_until_succeeds(f"test $(readlink --canonicalize /run/current-system) = {system}", timeout=180)
