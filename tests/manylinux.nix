@@ -7,19 +7,7 @@
   pkgs,
 }:
 let
-  inherit
-    (import "${pkgs.path}/nixos/lib/eval-config.nix" {
-      system = null;
-      modules = [
-        modules.tools
-        {
-          nixpkgs.hostPlatform = pkgs.stdenv.hostPlatform.system;
-          workspace.name = "alice";
-        }
-      ];
-    })
-    config
-    ;
+  config = import ./common/configuration.nix { inherit pkgs; } [ modules.tools ];
   libraries = map (package: lib.getLib package) config.programs.nix-ld.libraries;
   providers = {
     "libgcc_s.so.1" = pkgs.stdenv.cc.cc;

@@ -6,20 +6,10 @@
   pkgs,
 }:
 let
-  inherit
-    (import "${pkgs.path}/nixos/lib/eval-config.nix" {
-      system = null;
-      modules = [
-        modules.monitoring
-        {
-          nixpkgs.hostPlatform = pkgs.stdenv.hostPlatform.system;
-          workspace.name = "alice";
-          workspace.monitoring.enable = true;
-        }
-      ];
-    })
-    config
-    ;
+  config = import ./common/configuration.nix { inherit pkgs; } [
+    modules.monitoring
+    { workspace.monitoring.enable = true; }
+  ];
   collector = config.services.opentelemetry-collector;
 in
 pkgs.runCommand "monitoring-settings" { } ''

@@ -6,20 +6,10 @@
   pkgs,
 }:
 let
-  inherit
-    (import "${pkgs.path}/nixos/lib/eval-config.nix" {
-      system = null;
-      modules = [
-        modules.scale-out
-        {
-          nixpkgs.hostPlatform = pkgs.stdenv.hostPlatform.system;
-          workspace.name = "alice";
-          workspace.scaleOut.project = "acme-jobs";
-        }
-      ];
-    })
-    config
-    ;
+  config = import ./common/configuration.nix { inherit pkgs; } [
+    modules.scale-out
+    { workspace.scaleOut.project = "acme-jobs"; }
+  ];
 in
 pkgs.runCommand "scale-out-settings" { } ''
   export HOME=$PWD SKYPILOT_DISABLE_USAGE_COLLECTION=1

@@ -11,19 +11,8 @@ use std::fs;
 use cloudsim::{Fault, NotOffered, Rule, Settings, StockOut};
 use serde_json::Value;
 use shop::{Shop, Store, assert_ok};
-use stage::{json, kill_when_struck, missing, stage};
+use stage::{json, kill_when_struck, missing, out_of_stock, stage};
 use support::stderr;
-
-/// These zones have no machine of bob's type.
-fn out_of_stock(shop: &Shop, zone: &str) {
-    shop.sim.set_settings(Settings {
-        stock_outs: vec![StockOut {
-            zone: zone.to_owned(),
-            machine_type: "g2-*".to_owned(),
-        }],
-        ..Settings::default()
-    });
-}
 
 /// What `status` says of a workspace.
 fn row(shop: &Shop, name: &str) -> Value {
@@ -46,7 +35,7 @@ fn a_new_workspace_goes_to_the_next_zone_and_a_used_home_to_none() {
         return;
     }
     let shop = stage(&Store::new(0));
-    out_of_stock(&shop, "*");
+    out_of_stock(&shop, &["*"]);
     let refused = shop.xtask(&["up"]);
     assert_eq!(refused.status.code(), Some(4), "{}", stderr(&refused));
     let said = stderr(&refused);
@@ -59,7 +48,7 @@ fn a_new_workspace_goes_to_the_next_zone_and_a_used_home_to_none() {
     // The others are not held up.
     is_in(&shop, "alice", "europe-west4-a");
 
-    out_of_stock(&shop, "europe-west4-b");
+    out_of_stock(&shop, &["europe-west4-b"]);
     let moved = shop.xtask(&["up"]);
     assert_ok(&moved);
     let said = stderr(&moved);
@@ -75,7 +64,7 @@ fn a_new_workspace_goes_to_the_next_zone_and_a_used_home_to_none() {
     fs::write(&fleet, &text[..text.find("[workspaces.bob]").unwrap()]).unwrap();
     assert_ok(&shop.xtask(&["apply"]));
     fs::write(&fleet, &text).unwrap();
-    out_of_stock(&shop, "europe-west4-a");
+    out_of_stock(&shop, &["europe-west4-a"]);
     let deleted = |shop: &Shop| {
         let disk =
             |call: &cloudsim::Entry| call.method == "DELETE" && call.path.contains("/disks/");
@@ -92,7 +81,7 @@ fn a_new_workspace_goes_to_the_next_zone_and_a_used_home_to_none() {
         "{said}"
     );
     assert_eq!(deleted(&shop), before, "a disk was deleted");
-    out_of_stock(&shop, "europe-west4-b");
+    out_of_stock(&shop, &["europe-west4-b"]);
     assert_ok(&shop.xtask(&["apply"]));
     is_in(&shop, "bob", "europe-west4-a");
 }
@@ -159,7 +148,7 @@ fn a_kill_between_two_zones_is_mended_by_the_next_up() {
         ("POST", "*/zones/europe-west4-b/instances"),
     ] {
         let shop = stage(&store);
-        out_of_stock(&shop, "europe-west4-a");
+        out_of_stock(&shop, &["europe-west4-a"]);
         let struck = kill_when_struck(&shop, Rule::nth(1, Fault::NoReply).of(method, path));
         assert_eq!(struck, Ok(true), "{method} {path}");
         let again = shop.xtask(&["up"]);
