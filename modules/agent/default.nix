@@ -23,10 +23,6 @@ let
     else
       "http://localhost/";
 
-  # An OAuth client is made by hand, when the machine may have run for long: until then the login
-  # does not start, and nginx answers in its place.
-  loginStarts = "[ -e /run/workspace-login/oauth-client.env ]";
-
   settings = {
     inherit (cfg) bucket port;
     graceSeconds = cfg.graceSeconds;
@@ -208,7 +204,11 @@ in
           # The certificate may be nginx's own for the first minutes of a machine.
           text = ''
             fail=(--fail)
-            ${lib.optionalString (config.workspace.gateway.login == "google") "${loginStarts} || fail=()"}
+            ${lib.optionalString (config.workspace.gateway.login == "google") ''
+              # An OAuth client is made by hand, when the machine may have run for long: until then
+              # the login does not start, and nginx answers in its place.
+              [ -e ${config.services.oauth2-proxy.keyFile} ] || fail=()
+            ''}
             curl --silent --show-error "''${fail[@]}" --insecure --max-time 10 --output /dev/null \
               --connect-to ::127.0.0.1: ${lib.escapeShellArg page}
           '';

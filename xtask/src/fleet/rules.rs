@@ -333,6 +333,21 @@ impl Reader {
         emails.into_iter().collect()
     }
 
+    /// Refuses a workspace's setting at the line that says so: its own, else that of the defaults.
+    fn refuse_setting(
+        &mut self,
+        (table, value): (&Table, &Value),
+        defaults: &Defaults,
+        key: &str,
+        what: impl Into<String>,
+        mend: &str,
+    ) {
+        let of_defaults = defaults.table.as_ref().and_then(|t| t.get(key));
+        let said = table.get(key).or(of_defaults);
+        let span = said.map_or(value.key_span.clone(), |v| v.value.span());
+        self.refuse(&table.path_of(key), span, what, mend);
+    }
+
     fn workspace(
         &mut self,
         name: &str,
@@ -376,36 +391,24 @@ impl Reader {
         let machine_type = machine_type.unwrap_or_else(|| "n2-standard-8".to_owned());
         let spot = own.spot.or(inherited.spot).unwrap_or(false);
         if let Some((key, what, mend)) = misfit(image, &machine_type, gpu.as_ref(), spot) {
-            // The line that says so, wherever it is.
-            let of_defaults = defaults.table.as_ref().and_then(|t| t.get(key));
-            let said = table.get(key).or(of_defaults);
-            let span = said.map_or(value.key_span.clone(), |v| v.value.span());
-            self.refuse(&table.path_of(key), span, what, mend);
+            self.refuse_setting((&table, value), defaults, key, what, mend);
             return None;
         }
         let (google, access) = place?;
         let allowed_emails = own.allowed_emails.or(inherited.allowed_emails);
         let allowed_emails = allowed_emails.unwrap_or_default();
         if !allowed_emails.is_empty() && access.login != Some(Login::Google) {
-            let of_defaults = defaults.table.as_ref();
-            let of_defaults = of_defaults.and_then(|t| t.get("allowed_emails"));
-            let said = table.get("allowed_emails").or(of_defaults);
-            let span = said.map_or(value.key_span.clone(), |v| v.value.span());
             let what = "is for login \"google\" alone: a password is the owner's, a tunnel IAM's";
             let mend = "Remove it, or set access.login = \"google\".";
-            self.refuse(&table.path_of("allowed_emails"), span, what, mend);
+            self.refuse_setting((&table, value), defaults, "allowed_emails", what, mend);
             return None;
         }
         let scale_out_project = own.scale_out_project.or(inherited.scale_out_project);
         if scale_out_project.as_ref() == Some(&google.project) {
-            let of_defaults = defaults.table.as_ref();
-            let of_defaults = of_defaults.and_then(|t| t.get("scale_out_project"));
-            let said = table.get("scale_out_project").or(of_defaults);
-            let span = said.map_or(value.key_span.clone(), |v| v.value.span());
             let what =
                 "is the fleet's own project: who makes machines there is root on every workspace";
             let mend = "Name another project, see docs/scale-out.md.";
-            self.refuse(&table.path_of("scale_out_project"), span, what, mend);
+            self.refuse_setting((&table, value), defaults, "scale_out_project", what, mend);
             return None;
         }
         let public = access.exposure == Exposure::Public;

@@ -152,14 +152,11 @@ fn say_unnamed<'a>(
     images: &BTreeMap<String, String>,
 ) {
     let nobodys = |name: &&String| {
-        let profile = stack.fleet.workspaces.get(*name)?.image.name();
-        let rest = images.get(*name)?.strip_prefix(profile)?;
-        rest.starts_with('-').then_some(())
+        let workspace = stack.fleet.workspaces.get(*name);
+        let profile = workspace.map(|workspace| format!("{}-", workspace.image.name()));
+        profile.is_some_and(|profile| images[*name].starts_with(&profile))
     };
-    let names: Vec<_> = names
-        .filter(|name| nobodys(name).is_some())
-        .map(String::as_str)
-        .collect();
+    let names: Vec<_> = names.filter(nobodys).map(String::as_str).collect();
     if !names.is_empty() {
         eprintln!(
             "{0} booted an image that is nobody's; give them a system: cargo xtask deploy {1}",

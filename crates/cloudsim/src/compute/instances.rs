@@ -217,7 +217,7 @@ pub fn preempt(store: &mut Store, project: &str, zone: &str, name: &str) -> Resu
     let path = format!("projects/{project}/zones/{zone}/instances/{name}");
     let key = format!("compute/{path}");
     let instance = find(store, &path)?.clone();
-    if instance["status"] != "RUNNING" || instance["scheduling"]["provisioningModel"] != "SPOT" {
+    if instance["status"] != "RUNNING" || !instance.as_object().is_some_and(is_spot) {
         return Err(ApiError::invalid(format!(
             "{name} is no Spot machine that runs."
         )));
