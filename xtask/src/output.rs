@@ -1,6 +1,9 @@
 //! What goes to stdout: tables, sizes, plans.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use serde_json::json;
 use terminal_size::{Height, Width, terminal_size_of};
@@ -125,24 +128,9 @@ fn wrapped(text: &str, columns: usize, indent: usize) -> String {
 
 /// A moment, given in seconds since 1970, as date and time of day in UTC.
 pub fn utc(seconds: i64) -> String {
-    let (days, minutes) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400) / 60);
-    let (year, month, day) = date(days);
-    let (hour, minute) = (minutes / 60, minutes % 60);
-    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
-}
-
-/// Year, month and day of a day, given in days since 1970; as years that begin in March, the leap day is their last.
-fn date(days: i64) -> (i64, i64, i64) {
-    // Since 1 March of the year 0; 400 years have 146,097 days.
-    let days = days + 719_468;
-    let (cycle, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    // 153 days in each five months.
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (cycle * 400 + year + i64::from(month <= 2), month, day)
+    let since = Duration::from_secs(seconds.try_into().unwrap_or_default());
+    let moment = humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string();
+    format!("{} UTC", moment[..16].replace('T', " "))
 }
 
 /// A number of bytes for people.
