@@ -1,7 +1,7 @@
 //! What the verbs ask of Google Cloud, through the program `google`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     thread::sleep,
     time::{Duration, Instant},
@@ -14,7 +14,7 @@ use crate::{
     argv,
     cli::BucketArg,
     error::Kind,
-    fleet::Fleet,
+    fleet::{Fleet, Workspace},
     process::{self, Argv},
     project,
 };
@@ -115,6 +115,26 @@ pub struct Preemption {
     pub zone: String,
     /// In seconds since 1970.
     pub at: i64,
+}
+
+/// A zone: what it has of the workspaces' types.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Zone {
+    pub name: String,
+    pub machine_types: Vec<String>,
+    pub accelerator_types: Vec<String>,
+}
+
+impl Zone {
+    /// Whether it has a workspace's machine type and GPU.
+    pub fn offers(&self, workspace: &Workspace) -> bool {
+        self.machine_types.contains(&workspace.machine_type)
+            && workspace
+                .gpu
+                .as_ref()
+                .is_none_or(|gpu| self.accelerator_types.contains(&gpu.r#type))
+    }
 }
 
 /// A machine's connection to a network.
@@ -364,6 +384,20 @@ impl Cloud {
     /// Lists the machines of the project.
     pub fn machines_command(&self) -> Argv {
         argv!["instances", "list", "--project", &self.project]
+    }
+
+    /// Lists the zones of the region, and what they have of these workspaces' types.
+    pub fn zones_command<'a>(&self, workspaces: impl Iterator<Item = &'a Workspace>) -> Argv {
+        let mut words = argv!["zones", "--project", &self.project];
+        words.extend(argv!["--region", &self.region]);
+        let mut types = BTreeSet::new();
+        for workspace in workspaces {
+            types.insert(("--machine-type", &workspace.machine_type));
+            let gpus = workspace.gpu.iter();
+            types.extend(gpus.map(|gpu| ("--accelerator-type", &gpu.r#type)));
+        }
+        words.extend(types.into_iter().flat_map(|(flag, name)| argv![flag, name]));
+        words
     }
 
     /// Lists when Spot machines of the project were taken back.

@@ -6,11 +6,10 @@ use anyhow::{Error, Result};
 
 use crate::{
     argv,
-    cloud::Disk,
+    cloud::{Disk, Zone},
     error::Kind,
     stack::{self, Stack},
     terraform::StockOut,
-    verbs::move_::{Zone, zones_command},
 };
 
 /// What a run has found out. A zone is chosen by making the home disk there, so that nothing of this need be kept.
@@ -36,7 +35,7 @@ impl Placement {
         let disks = stack.cloud.disks()?;
         let without = stack.fleet.workspaces.iter();
         let without = without.filter_map(|(name, workspace)| out(&name).then_some(workspace));
-        let offers: Vec<Zone> = stack.cloud.ask(zones_command(stack, without))?;
+        let offers: Vec<Zone> = stack.cloud.ask(stack.cloud.zones_command(without))?;
         let mut places = Vec::new();
         for name in stack.fleet.workspaces.keys().filter(out) {
             let home = disks.iter().find(|disk| disk.home_of() == Some(name));

@@ -27,6 +27,6 @@ pub use http::Client;
 pub use machines::{Disk, Instance, Place, Power};
 pub use metadata::Setting;
 pub use project::{Project, Quota, Zone};
-pub use snapshots::Snapshot;
+pub use snapshots::{NewSnapshot, Snapshot};
 pub use storage::{Bucket, COMPOSE_LIMIT, Crc32c, Location, Object};
 pub use upload::Upload;

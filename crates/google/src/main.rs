@@ -4,7 +4,9 @@
 mod meter;
 
 use clap::{Args, Parser, Subcommand};
-use google::{Client, Crc32c, Error, Location, NewImage, Place, Power, Result, Setting, Upload};
+use google::{
+    Client, Crc32c, Error, Location, NewImage, NewSnapshot, Place, Power, Result, Setting, Upload,
+};
 use meter::Meter;
 use serde::Serialize;
 use serde_json::json;
@@ -441,6 +443,9 @@ enum Snapshots {
         /// Region or multi-region to keep it in
         #[arg(long)]
         location: String,
+        /// What it says of itself
+        #[arg(long, default_value = "")]
+        description: String,
         /// A label; repeat for more
         #[arg(long = "label", value_name = "KEY=VALUE", value_parser = key_value)]
         labels: Vec<(String, String)>,
@@ -635,10 +640,16 @@ fn snapshots(cloud: &Client, verb: Snapshots) -> Result<()> {
             name,
             disk,
             location,
+            description,
             labels,
         } => {
-            let labels = labels.into_iter().collect();
-            print(&cloud.ensure_snapshot(&of.project, &name, &disk, &location, &labels)?);
+            let new = NewSnapshot {
+                of: disk,
+                location,
+                description,
+                labels: labels.into_iter().collect(),
+            };
+            print(&cloud.ensure_snapshot(&of.project, &name, &new)?);
         }
         Snapshots::Delete { of, name } => cloud.delete_snapshot(&of.project, &name)?,
     }

@@ -31,8 +31,24 @@ pub struct Snapshot {
         deserialize_with = "seconds"
     )]
     pub created: i64,
+    /// What it says of itself.
+    #[serde(default)]
+    pub description: String,
     /// Its labels.
     #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A snapshot that is to be made.
+#[derive(Debug, Clone)]
+pub struct NewSnapshot {
+    /// The disk.
+    pub of: Place,
+    /// Region or multi-region to keep it in.
+    pub location: String,
+    /// What it says of itself.
+    pub description: String,
+    /// Its labels.
     pub labels: BTreeMap<String, String>,
 }
 
@@ -71,14 +87,17 @@ impl Client {
         &self,
         project: &str,
         name: &str,
-        of: &Place,
-        location: &str,
-        labels: &BTreeMap<String, String>,
+        new: &NewSnapshot,
     ) -> Result<Snapshot> {
         let doing = format!("Snapshot {name}");
-        let path = format!("{}/createSnapshot", of.path(project, "disks"));
-        let body = json!({"name": name, "labels": labels, "storageLocations": [location]});
-        self.make(project, &of.zone, &path, &body, &doing)?;
+        let path = format!("{}/createSnapshot", new.of.path(project, "disks"));
+        let body = json!({
+            "name": name,
+            "description": new.description,
+            "labels": new.labels,
+            "storageLocations": [new.location],
+        });
+        self.make(project, &new.of.zone, &path, &body, &doing)?;
         let made = self.ready::<Snapshot>(&snapshot_path(project, name), &doing)?;
         if made.status == "FAILED" {
             self.delete_snapshot(project, name)?;

@@ -4,7 +4,7 @@ mod common;
 
 use cloudsim::{Fault, NotOffered, Rule, Settings};
 use common::{PROJECT, World};
-use google::{Place, Zone};
+use google::{NewSnapshot, Place, Zone};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -43,13 +43,16 @@ fn a_snapshot_and_a_disk_of_it_are_made_once_also_when_answers_are_lost() {
     let labels = BTreeMap::from([("move".to_owned(), "arriving".to_owned())]);
     world.strike(Rule::nth(1, Fault::LostReply).of("POST", "*"));
     let cloud = world.client();
-    let make = || {
-        cloud
-            .ensure_snapshot(PROJECT, "move", &here, "europe-west4", &labels)
-            .unwrap()
+    let new = NewSnapshot {
+        of: here.clone(),
+        location: "europe-west4".to_owned(),
+        description: "what it ran".to_owned(),
+        labels: labels.clone(),
     };
+    let make = || cloud.ensure_snapshot(PROJECT, "move", &new).unwrap();
     let snapshot = make();
     assert_eq!(snapshot.status, "READY");
+    assert_eq!(snapshot.description, "what it ran");
     assert_eq!(make().id, snapshot.id);
     world.strike(Rule::nth(1, Fault::LostReply).of("POST", "*/disks"));
     let restore = || {

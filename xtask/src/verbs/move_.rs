@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::{
     argv,
     cli::{Cli, MoveArgs},
-    cloud::{ARRIVED, ARRIVING, Cloud, Disk, LEFT, MOVE, MOVED_FROM, Machine, WORKSPACE},
+    cloud::{ARRIVED, ARRIVING, Cloud, Disk, LEFT, MOVE, MOVED_FROM, Machine, WORKSPACE, Zone},
     error::Kind,
     fleet::Workspace,
     output,
@@ -59,6 +59,7 @@ pub fn run(cli: &Cli, args: &MoveArgs) -> Result<()> {
         workspace,
         args,
         taken: None,
+        wish: None,
         alone: false,
     };
     let moved = moving.go()?;
@@ -80,50 +81,8 @@ struct Snapshot {
     source_disk_id: String,
     /// Seconds since 1970.
     created: i64,
-}
-
-/// A zone, as `google` prints it: what it has of the workspace's types.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Zone {
-    pub name: String,
-    pub machine_types: Vec<String>,
-    pub accelerator_types: Vec<String>,
-}
-
-impl Zone {
-    /// Whether it has a workspace's machine type and GPU.
-    pub fn offers(&self, workspace: &Workspace) -> bool {
-        self.machine_types.contains(&workspace.machine_type)
-            && workspace
-                .gpu
-                .as_ref()
-                .is_none_or(|gpu| self.accelerator_types.contains(&gpu.r#type))
-    }
-}
-
-/// Asks for a region's zones, and what they have of these workspaces' types.
-pub fn zones_command<'a>(stack: &Stack, workspaces: impl Iterator<Item = &'a Workspace>) -> Argv {
-    let cloud = &stack.cloud;
-    let mut words = argv![
-        "zones",
-        "--project",
-        &cloud.project,
-        "--region",
-        &cloud.region
-    ];
-    let mut types = std::collections::BTreeSet::new();
-    for workspace in workspaces {
-        types.insert(("--machine-type", &workspace.machine_type));
-        types.extend(
-            workspace
-                .gpu
-                .iter()
-                .map(|gpu| ("--accelerator-type", &gpu.r#type)),
-        );
-    }
-    words.extend(types.into_iter().flat_map(|(flag, name)| argv![flag, name]));
-    words
+    /// What the machine was to run, which its successor is told: between the two there is nothing else that knows.
+    description: String,
 }
 
 /// What there is of a workspace now.
@@ -144,6 +103,8 @@ struct Move<'a> {
     /// The id of this run's snapshot, and when a machine had last got the home by then: a snapshot is good for another
     /// copy while that has not changed.
     taken: Option<(String, Option<i64>)>,
+    /// What its machine is to run, where that is known.
+    wish: Option<String>,
     /// Whether nothing else is to be applied. What is, stays so: it is another verb's.
     alone: bool,
 }
@@ -197,6 +158,7 @@ impl Move<'_> {
         let own = format!("[\"{name}\"]");
         let mut changes = plans.iter().flat_map(|(_, plan)| &plan.changes);
         self.alone = changes.all(|change| change.address.ends_with(&own));
+        self.remember_wish(&mut variables)?;
         for zone in &zones {
             let found = self.look()?;
             if found.home.zone == *zone {
@@ -239,6 +201,21 @@ impl Move<'_> {
                  back where it was: cargo xtask up. {name} has lost nothing."
             ),
         ))
+    }
+
+    /// Learns what the machine is to run: from itself, else from the snapshot that an earlier run made while it was there.
+    fn remember_wish(&mut self, variables: &mut Value) -> Result<()> {
+        let systems = &mut variables["systems"];
+        let known = systems.get(self.name()).and_then(Value::as_str);
+        self.wish = known.map(str::to_owned);
+        if self.wish.is_none()
+            && let Some(snapshot) = self.find_snapshot()?
+            && !snapshot.description.is_empty()
+        {
+            systems[self.name()] = snapshot.description.as_str().into();
+            self.wish = Some(snapshot.description);
+        }
+        Ok(())
     }
 
     fn name(&self) -> &str {
@@ -308,7 +285,7 @@ impl Move<'_> {
         let zones: Vec<Zone> = self
             .stack
             .cloud
-            .ask(zones_command(self.stack, workspaces))?;
+            .ask(self.stack.cloud.zones_command(workspaces))?;
         let offering: Vec<&str> = zones
             .iter()
             .filter(|zone| zone.offers(self.workspace))
@@ -474,6 +451,9 @@ impl Move<'_> {
         }
         let mut make = argv!["snapshots", "make", &name, "--disk", found.home.place()];
         make.extend(argv!["--location", &self.stack.cloud.region]);
+        if let Some(wish) = &self.wish {
+            make.extend(argv!["--description", wish]);
+        }
         make.extend(argv!["--label", format!("{WORKSPACE}={}", self.name())]);
         make.extend(argv!["--label", "managed-by=workspaces"]);
         self.stack.cloud.ask(self.of_project(make))
@@ -682,7 +662,7 @@ fn commands(stack: &Stack, workspace: &Workspace, args: &MoveArgs) -> Vec<Argv> 
     let mut commands = vec![
         cloud.command(cloud.machines_command()),
         cloud.command(cloud.disks_command()),
-        cloud.command(zones_command(stack, std::iter::once(workspace))),
+        cloud.command(cloud.zones_command(std::iter::once(workspace))),
     ];
     for root in terraform::ROOTS {
         commands.extend(terraform::plan_commands(

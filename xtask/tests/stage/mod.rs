@@ -223,6 +223,8 @@ pub struct Stuck {
     folder: tempfile::TempDir,
     /// Id of bob's home.
     home: Value,
+    /// What bob's machine is to run.
+    wish: Value,
 }
 
 impl Stuck {
@@ -235,7 +237,9 @@ impl Stuck {
         assert_ok(&shop.xtask(&["stop", "bob"]));
         let key = format!("compute/projects/{PROJECT}/zones/europe-west4-a/disks/home-bob");
         let home = shop.records()[key]["id"].clone();
-        Self { folder, home }
+        let wish = wish(&shop, "europe-west4-a");
+        assert!(wish.is_string());
+        Self { folder, home, wish }
     }
 
     /// A cloud of this kind, and a checkout that knows nothing of it.
@@ -283,6 +287,10 @@ impl Stuck {
         if *home != self.home {
             return Err(format!("the old home is another disk: {home}"));
         }
+        let wish = wish(shop, "europe-west4-b");
+        if wish != self.wish {
+            return Err(format!("it is to run something else: {wish}"));
+        }
         // A machine is made only where none was, or after the old one went.
         let mut gone = false;
         for entry in shop.sim.log() {
@@ -295,6 +303,15 @@ impl Stuck {
         }
         Ok(())
     }
+}
+
+/// What bob's machine in a zone is to run; null if nobody has said.
+fn wish(shop: &Shop, zone: &str) -> Value {
+    let key = format!("compute/projects/{PROJECT}/zones/{zone}/instances/bob");
+    let items = shop.records()[key]["metadata"]["items"].take();
+    let mut items = items.as_array().into_iter().flatten();
+    let item = items.find(|item| item["key"] == "workspace-system");
+    item.map_or(Value::Null, |item| item["value"].clone())
 }
 
 fn simulated(folder: &Path) -> Sim {

@@ -9,12 +9,12 @@ use serde_json::json;
 use crate::{
     argv,
     cli::Cli,
+    cloud::Zone,
     error::Kind,
     fleet::{Exposure, Fleet, Login, Workspace},
     output,
     process::Argv,
     stack::Stack,
-    verbs::move_::{Zone, zones_command},
 };
 
 /// Without these `up` cannot begin; it enables the others.
@@ -112,7 +112,7 @@ fn words(stack: &Stack) -> Argv {
 }
 
 fn zones_words(stack: &Stack) -> Argv {
-    zones_command(stack, stack.fleet.workspaces.values())
+    stack.cloud.zones_command(stack.fleet.workspaces.values())
 }
 
 /// Which zones have the machines of the fleet. Whether one has room now, nobody tells beforehand.
