@@ -133,6 +133,15 @@ in
   # is added, its file system follows at boot.
   system.build.image = lib.mkForce (
     config.image.repart.image.overrideAttrs (old: {
+      # Of a store path that is a link systemd-repart would copy what it leads to.
+      preBuild = (old.preBuild or "") + ''
+        definition=$finalRepartDefinitions/20-root.conf
+        sed --quiet 's/^CopyFiles=\([^:]*\)$/\1/p' "$definition" | while read -r path; do
+          if [[ -L $path ]]; then
+            sed --in-place "s|^CopyFiles=$path$|MakeSymlinks=$path:$(readlink "$path")|" "$definition"
+          fi
+        done
+      '';
       postBuild = (old.postBuild or "") + ''
         gib=$(( ($(stat --format=%s ${config.image.fileName}) + 2**30 - 1) / 2**30 ))
         systemd-repart --dry-run=no --empty=refuse --size=''${gib}G \

@@ -492,7 +492,7 @@ pub struct LogsArgs {
 /// Flags of `destroy`.
 #[derive(Args)]
 pub struct DestroyArgs {
-    /// Destroy this workspace's home disk and nothing else; may be given several times.
+    /// Destroy this workspace's home disk, and those that it left in a move, and nothing else; may be given several times.
     ///
     /// The files on it are gone for good; its snapshots stay for two weeks. Its machine must be gone.
     #[arg(long, value_name = "NAME")]

@@ -107,6 +107,8 @@ fn a_move_that_was_killed_is_finished_by_the_next_one() {
         return;
     };
     for (method, path) in [
+        // The first lock is the one under which the state forgets the old home.
+        ("POST", "/upload/storage/v1/b/*-workspace-state/o"),
         ("POST", "*/europe-west4-b/disks/home-bob/setLabels"),
         ("POST", "*/europe-west4-b/instances"),
     ] {

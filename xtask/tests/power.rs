@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use shop::{IMAGE, PROJECT, Shop, Store, assert_ok};
 use support::{stderr, stdout};
 
-/// A cloud in which alice has a machine and a home, and carol, who is gone, a home.
+/// A cloud in which alice has a machine and a home, and carol, who is gone, a home and one that she left in a move.
 fn shop(store: &Store) -> Shop {
     let shop = store.shop();
     assert_ok(&shop.xtask(&["push"]));
@@ -17,6 +17,17 @@ fn shop(store: &Store) -> Shop {
         let home = json!({"name": format!("home-{name}"), "sizeGb": "10", "labels": labels(name)});
         shop.change("POST", "disks", &home);
     }
+    #[rustfmt::skip]
+    shop.google(&[
+        "snapshots", "make", "move-carol", "--project", PROJECT, "--disk", "europe-west4-a/home-carol",
+        "--location", "europe-west4",
+    ]);
+    #[rustfmt::skip]
+    shop.google(&[
+        "disks", "restore", "europe-west4-b/home-carol", "--project", PROJECT, "--snapshot", "move-carol",
+        "--type", "pd-balanced", "--label", "workspace=carol", "--label", "owner=carol_acme_example",
+        "--label", "move=left",
+    ]);
     shop.network();
     let image = format!("projects/{PROJECT}/global/images/{IMAGE}");
     let machine = |name: &str, labels: Value| {
@@ -44,7 +55,7 @@ fn row(shop: &Shop, name: &str) -> Value {
 }
 
 #[test]
-fn status_shows_machines_homes_and_retired_homes_in_two_calls_and_one_a_machine_that_is_on() {
+fn status_shows_machines_and_all_homes_in_two_calls_and_one_a_machine_that_is_on() {
     let shop = shop(&Store::new(0));
     shop.sim.clear_log();
     let done = shop.xtask(&["status"]);
@@ -87,6 +98,18 @@ fn status_shows_machines_homes_and_retired_homes_in_two_calls_and_one_a_machine_
             "10",
             "GB",
             "europe-west4-a",
+            "carol_acme_example"
+        ],
+        "{text}"
+    );
+    assert_eq!(lines[9][..4], ["LEFT", "IN", "A", "MOVE"], "{text}");
+    assert_eq!(
+        lines[10],
+        [
+            "home-carol",
+            "10",
+            "GB",
+            "europe-west4-b",
             "carol_acme_example"
         ],
         "{text}"

@@ -76,7 +76,7 @@ impl Commands<'_> {
     /// Takes resources out of the state, and leaves them be; none if there are none.
     pub fn forget(&self, addresses: &[String]) -> Option<Argv> {
         let mut command = self.verb("state");
-        command.push("rm".into());
+        command.extend(argv!["rm", "-no-color"]);
         command.extend(addresses.iter().map(Into::into));
         (!addresses.is_empty()).then_some(command)
     }
@@ -127,7 +127,7 @@ mod tests {
         assert!(only.contains(&"-target=a.b[\"c\"]".into()));
         assert_eq!(
             display(&commands.forget(&targets).unwrap()),
-            "terraform -chdir=t/fleet state rm 'a.b[\"c\"]'"
+            "terraform -chdir=t/fleet state rm -no-color 'a.b[\"c\"]'"
         );
         assert_eq!(commands.forget(&[]), None);
         assert_eq!(

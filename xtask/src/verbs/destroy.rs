@@ -1,4 +1,4 @@
-//! `destroy`: the machines go, home disks stay; a home disk goes only by its name.
+//! `destroy`: the machines go, home disks stay; a home disk goes only by its workspace's name.
 
 use std::io::{self, BufRead, Write};
 
@@ -81,20 +81,19 @@ fn home_disks(cli: &Cli, args: &DestroyArgs, stack: &Stack) -> Result<()> {
     let disks = stack.cloud.disks()?;
     let homes = names
         .iter()
-        .map(|name| home(name, &disks))
+        .map(|name| homes(name, &disks))
         .collect::<Result<Vec<_>>>()?;
-    for (name, disk) in names.iter().zip(&homes) {
-        let owner = disk.labels.get("owner").map_or("", String::as_str);
-        eprintln!(
-            "home disk {}: {} GB in {}, of {owner}; its files are gone for good",
-            disk.name, disk.size_gb, disk.zone
-        );
+    for (name, disks) in names.iter().zip(&homes) {
+        for disk in disks {
+            let owner = disk.labels.get("owner").map_or("", String::as_str);
+            eprintln!(
+                "home disk {}: {} GB in {}, of {owner}; its files are gone for good",
+                disk.name, disk.size_gb, disk.zone
+            );
+        }
         confirm(args, name, "the workspace's name")?;
     }
-    let places: Vec<_> = homes
-        .iter()
-        .map(|disk| format!("{}/{}", disk.zone, disk.name))
-        .collect();
+    let places: Vec<_> = homes.iter().flatten().map(|disk| disk.place()).collect();
     stack.cloud.tell(delete(stack, &places))?;
     if cli.json {
         println!("{}", json!({ "destroyed": places.len() }));
@@ -102,23 +101,25 @@ fn home_disks(cli: &Cli, args: &DestroyArgs, stack: &Stack) -> Result<()> {
     Ok(())
 }
 
-fn home<'a>(name: &str, disks: &'a [Disk]) -> Result<&'a Disk> {
-    let disk = disks
-        .iter()
-        .find(|disk| disk.home_of() == Some(name))
-        .ok_or_else(|| {
-            Kind::Usage.error(
-                format!("there is no home disk of {name:?}"),
-                "See which there are: cargo xtask status",
-            )
-        })?;
-    if let Some(user) = disk.users.first() {
-        return Err(Kind::Failed.error(
-            format!("the machine {user} has the home disk {}", disk.name),
-            "Take the workspace out of fleet.toml and run cargo xtask apply first, which destroys its machine alone.",
+/// The home of a workspace, and those that it left in other zones.
+fn homes<'a>(name: &str, disks: &'a [Disk]) -> Result<Vec<&'a Disk>> {
+    let named = |disk: &&Disk| disk.named_home_of() == Some(name);
+    let homes: Vec<_> = disks.iter().filter(named).collect();
+    if homes.is_empty() {
+        return Err(Kind::Usage.error(
+            format!("there is no home disk of {name:?}"),
+            "See which there are: cargo xtask status",
         ));
     }
-    Ok(disk)
+    for disk in &homes {
+        if let Some(user) = disk.users.first() {
+            return Err(Kind::Failed.error(
+                format!("the machine {user} has the home disk {}", disk.name),
+                "Take the workspace out of fleet.toml and run cargo xtask apply first, which destroys its machine alone.",
+            ));
+        }
+    }
+    Ok(homes)
 }
 
 fn delete(stack: &Stack, places: &[String]) -> Argv {

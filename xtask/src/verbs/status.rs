@@ -1,4 +1,4 @@
-//! `status`: each workspace's machine, system and home, and the homes of workspaces that are gone.
+//! `status`: each workspace's machine, system and home, the homes of workspaces that are gone, and those left in a move.
 
 use std::{collections::BTreeMap, io::Write, thread::sleep, time::Duration};
 
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::{
     agents,
     cli::{Cli, StatusArgs},
-    cloud::{Disk, Machine, Preemption},
+    cloud::{Disk, LEFT, Machine, Preemption},
     fleet::Fleet,
     output,
     stack::Stack,
@@ -61,6 +61,8 @@ struct Home {
 struct Found {
     rows: Vec<Row>,
     retired: Vec<Disk>,
+    /// Homes that are kept in the zone that their workspace left.
+    left: Vec<Disk>,
     /// Calls that it took.
     calls: u64,
 }
@@ -109,7 +111,7 @@ pub fn run(cli: &Cli, args: &StatusArgs) -> Result<()> {
 /// Asks for the machines and the disks of all zones, in two calls a 500 of them, and each machine that is on, in a call.
 /// While a Spot machine is off, one more tells of all at once whether Google took them back.
 fn look(stack: &Stack) -> Result<Found> {
-    let (machines, mut disks) = (stack.cloud.machines()?, stack.cloud.disks()?);
+    let (machines, disks) = (stack.cloud.machines()?, stack.cloud.disks()?);
     let preemptions = stack.cloud.preemptions(&machines)?;
     let mut rows = rows(&stack.fleet, &machines, &disks, &preemptions);
     let on: Vec<_> = machines.iter().filter(|machine| machine.is_on()).collect();
@@ -123,27 +125,36 @@ fn look(stack: &Stack) -> Result<Found> {
     }
     let lists = 3 + (machines.len() + disks.len()) / 500;
     let calls = (on.len() + lists) as u64;
-    disks.retain(|disk| is_retired(&stack.fleet, disk));
+    let homes = disks
+        .into_iter()
+        .filter(|disk| disk.named_home_of().is_some());
+    let (left, homes): (Vec<_>, Vec<_>) = homes.partition(|disk| disk.part() == Some(LEFT));
+    let retired = homes.into_iter();
+    let retired = retired.filter(|disk| is_retired(&stack.fleet, disk));
     Ok(Found {
         rows,
-        retired: disks,
+        retired: retired.collect(),
+        left,
         calls,
     })
 }
 
 impl Found {
     fn json(&self) -> serde_json::Value {
-        let retired = self.retired.iter().map(|disk| {
-            let owner = disk.labels.get("owner");
-            json!({ "workspace": disk.home_of(), "owner": owner, "home": home(disk) })
-        });
-        json!({ "workspaces": self.rows, "retired": retired.collect::<Vec<_>>() })
+        let list = |disks: &[Disk]| -> Vec<_> {
+            let disks = disks.iter().map(|disk| {
+                let owner = disk.labels.get("owner");
+                json!({ "workspace": disk.named_home_of(), "owner": owner, "home": home(disk) })
+            });
+            disks.collect()
+        };
+        json!({ "workspaces": self.rows, "retired": list(&self.retired), "left": list(&self.left) })
     }
 
     /// All of it, for a terminal of so many columns if it is one.
     fn text(&self, columns: Option<usize>) -> String {
         if self.rows.is_empty() {
-            return format!("no workspaces\n{}", self.retired_homes());
+            return format!("no workspaces\n{}", self.other_homes());
         }
         let mut text = self.machines(columns);
         for part in [self.notes(columns), self.gpus()] {
@@ -151,7 +162,7 @@ impl Found {
                 text.push_str(&format!("\n{part}"));
             }
         }
-        text + &self.retired_homes()
+        text + &self.other_homes()
     }
 
     /// All of it that has room, what is wrong first, drawn over what was there in a terminal of so many columns and lines.
@@ -171,7 +182,7 @@ impl Found {
                 text.push_str(&format!("\n{part}"));
             }
         }
-        text.push_str(&self.retired_homes());
+        text.push_str(&self.other_homes());
         let all = text.lines().count();
         if all >= lines {
             let room = lines.saturating_sub(2);
@@ -260,23 +271,27 @@ impl Found {
         output::table(&lines)
     }
 
-    fn retired_homes(&self) -> String {
-        if self.retired.is_empty() {
-            return String::new();
-        }
-        let mut lines = vec![["RETIRED HOME", "SIZE", "ZONE", "OWNER"].map(String::from)];
-        lines.extend(self.retired.iter().map(|disk| {
-            let owner = disk.labels.get("owner").cloned().unwrap_or_default();
-            [
-                disk.name.clone(),
-                format!("{} GB", disk.size_gb),
-                disk.zone.clone(),
-                owner,
-            ]
-        }));
-        format!("\n{}", output::table(&lines))
+    fn other_homes(&self) -> String {
+        let table = |head: &str, disks: &[Disk]| {
+            if disks.is_empty() {
+                return String::new();
+            }
+            let mut lines = vec![[head, "SIZE", "ZONE", "OWNER"].map(String::from)];
+            lines.extend(disks.iter().map(|disk| {
+                let owner = disk.labels.get("owner").cloned().unwrap_or_default();
+                [
+                    disk.name.clone(),
+                    format!("{} GB", disk.size_gb),
+                    disk.zone.clone(),
+                    owner,
+                ]
+            }));
+            format!("\n{}", output::table(&lines))
+        };
+        table("RETIRED HOME", &self.retired) + &table("LEFT IN A MOVE", &self.left)
     }
 }
+
 /// Whether a disk is the home of a workspace that the fleet no longer has.
 pub fn is_retired(fleet: &Fleet, disk: &Disk) -> bool {
     disk.home_of()

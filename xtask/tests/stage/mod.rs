@@ -127,7 +127,7 @@ pub fn json(shop: &Shop, arguments: &[&str]) -> Value {
 /// An `up` that nothing disturbed.
 pub struct Undisturbed {
     /// The calls that it made.
-    pub calls: usize,
+    pub log: Vec<cloudsim::Entry>,
     /// What it left in the cloud.
     pub snapshot: BTreeMap<String, BTreeSet<String>>,
 }
@@ -137,7 +137,7 @@ pub fn undisturbed(store: &Store) -> Undisturbed {
     let shop = stage(store);
     assert_ok(&shop.xtask(&["up"]));
     Undisturbed {
-        calls: shop.sim.log().len(),
+        log: shop.sim.log(),
         snapshot: snapshot(&shop),
     }
 }
@@ -253,11 +253,11 @@ impl Stuck {
     }
 
     /// The calls of a move that nothing disturbs.
-    pub fn calls(&self, store: &Store) -> usize {
+    pub fn log(&self, store: &Store) -> Vec<cloudsim::Entry> {
         let (shop, _folder) = self.stage(store);
         assert_ok(&shop.xtask(&["move", "bob"]));
         self.moved(&shop).unwrap();
-        shop.sim.log().len()
+        shop.sim.log()
     }
 
     /// Kills a move when a rule strikes. What is wrong after the next one: it must end as one that nothing disturbed,
