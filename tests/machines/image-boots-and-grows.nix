@@ -81,7 +81,7 @@ in
           machine.succeed("test -s /etc/machine-id", "test -s /var/lib/workspace-ssh/ssh_host_ed25519_key")
 
       with subtest("Nix knows what the store holds"):
-          machine.succeed("nix-store --verify", "nix-store --query --requisites /run/current-system > /dev/null")
+          machine.succeed("nix-store --verify --check-contents", "nix-store --query --requisites /run/current-system > /dev/null")
           assert machine.succeed("readlink /nix/var/nix/profiles/system").strip() == "system-1-link"
           dead = machine.succeed("nix-store --gc --print-dead").split()
           assert machine.succeed("readlink -f /run/current-system").strip() not in dead

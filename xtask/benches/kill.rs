@@ -88,7 +88,10 @@ fn main() -> ExitCode {
                         println!("killed at call {call}: {wrong}");
                     }
                     let run = run.fetch_add(1, Ordering::Relaxed) + 1;
-                    eprintln!("{run} calls, the last of them {call} of {total}");
+                    eprintln!(
+                        "{run} of {} done, the last at call {call} of {total}",
+                        calls.len()
+                    );
                 }
             });
         }
