@@ -136,9 +136,9 @@ in
       # Of a store path that is a link systemd-repart would copy what it leads to.
       preBuild = (old.preBuild or "") + ''
         definition=$finalRepartDefinitions/20-root.conf
-        sed --quiet 's/^CopyFiles=\([^:]*\)$/\1/p' "$definition" | while read -r path; do
-          if [[ -L $path ]]; then
-            sed --in-place "s|^CopyFiles=$path$|MakeSymlinks=$path:$(readlink "$path")|" "$definition"
+        sed --quiet 's/^CopyFiles=//p' "$definition" | while IFS=: read -r source target; do
+          if [[ -L $source ]]; then
+            sed --in-place "s|^CopyFiles=$source:.*|MakeSymlinks=$target:$(readlink "$source")|" "$definition"
           fi
         done
       '';
