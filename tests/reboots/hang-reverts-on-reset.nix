@@ -7,19 +7,15 @@ import ../common/fleet-of-one.nix {
   name = "hang-reverts-on-reset";
   boots = true;
 
-  next.standstill =
-    { pkgs, ... }:
-    {
-      systemd.services.standstill = {
-        wantedBy = [ "multi-user.target" ];
-        serviceConfig.Type = "oneshot";
-        # Stops every process but systemd's first.
-        script = ''
-          echo "the machine stands still" > /dev/console
-          ${pkgs.coreutils}/bin/kill -STOP -1
-        '';
-      };
-    };
+  next.standstill.systemd.services.standstill = {
+    wantedBy = [ "multi-user.target" ];
+    serviceConfig.Type = "oneshot";
+    # Stops every process but systemd's first, and itself.
+    script = ''
+      echo "the machine stands still" > /dev/console
+      kill -STOP -- -1
+    '';
+  };
 
   testScript = ''
     upload("standstill")
