@@ -12,7 +12,7 @@ import ../common/fleet-of-one.nix {
     serviceConfig.Type = "oneshot";
     # Stops every process but systemd's first, and itself.
     script = ''
-      echo "the machine stands still" > /dev/console
+      echo "the machine stands still" > /dev/kmsg
       kill -STOP -- -1
     '';
   };
