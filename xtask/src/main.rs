@@ -18,7 +18,10 @@ mod terraform;
 mod tools;
 mod verbs;
 
-use std::process::ExitCode;
+use std::{
+    panic,
+    process::{ExitCode, exit},
+};
 
 use anyhow::Result;
 use clap::Parser;
@@ -33,6 +36,7 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    end_when_nobody_reads();
     let cli = Cli::parse();
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,6 +55,19 @@ fn main() -> ExitCode {
             ExitCode::from(kind as u8)
         }
     }
+}
+
+/// Whoever reads what is printed may have had enough of it, as `head` has: no reason to panic, as `println!` does. Ends
+/// as a program that SIGPIPE ends, to which Rust's are deaf.
+fn end_when_nobody_reads() {
+    let otherwise = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        let message = panic.payload().downcast_ref::<String>();
+        if message.is_some_and(|it| it.starts_with("failed printing to stdout: Broken pipe")) {
+            exit(128 + 13);
+        }
+        otherwise(panic);
+    }));
 }
 
 fn run(cli: &Cli) -> Result<()> {

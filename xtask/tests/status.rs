@@ -110,8 +110,9 @@ fn watched_where_there_is_no_terminal_each_look_is_added_below_the_one_before() 
         words.extend(json.then_some("--json"));
         let mut watch = shop.spawn_group(&words);
         let stdout = BufReader::new(watch.stdout.take().unwrap());
+        let mut lines = stdout.lines().map(Result::unwrap);
         let mut looks = 0;
-        for line in stdout.lines().map(Result::unwrap) {
+        for line in lines.by_ref() {
             assert!(!line.contains('\u{1b}'), "{line:?}");
             if json {
                 let look: Value = serde_json::from_str(&line).unwrap();
@@ -139,4 +140,18 @@ fn watched_where_there_is_no_terminal_each_look_is_added_below_the_one_before() 
         let echoed = stderr(&done).matches("$ google instances list").count();
         assert_eq!(echoed, 1, "{}", stderr(&done));
     }
+}
+
+#[test]
+fn it_ends_without_a_word_when_nobody_reads_any_more() {
+    let shop = shop();
+    let mut watch = shop.spawn_group(&["status", "--watch", "1"]);
+    let mut line = String::new();
+    let mut stdout = BufReader::new(watch.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    drop(stdout);
+    let done = watch.wait_with_output().unwrap();
+    let said = stderr(&done);
+    assert_eq!(done.status.code(), Some(141), "{said}");
+    assert!(said.lines().all(|line| line.starts_with("$ ")), "{said}");
 }
