@@ -28,13 +28,13 @@ with connect(
     ssl=context,
     origin=origin,
     additional_headers={"Cookie": cookie},
-    open_timeout=20,
+    open_timeout=60,
 ) as websocket:
     hello = json.dumps({"type": "auth", "auth": "0" * 20, "data": "hello"}).encode()
     websocket.send(HEADER.pack(CONTROL, 0, 0, len(hello)) + hello)
     answer = b""
     while len(answer) <= HEADER.size:
-        answer += websocket.recv(timeout=20)
+        answer += websocket.recv(timeout=60)
     message = json.loads(answer[HEADER.size :])
     assert message["type"] == "sign", message
     print(message["type"])
