@@ -126,14 +126,9 @@ fn watched_where_there_is_no_terminal_each_look_is_added_below_the_one_before() 
             }
         }
         assert_eq!(looks, 2);
-        let interrupt = ["-INT", &watch.id().to_string()];
-        assert!(
-            Command::new("kill")
-                .args(interrupt)
-                .status()
-                .unwrap()
-                .success()
-        );
+        // A test that runs in the background is deaf to SIGINT.
+        let end = ["-TERM", &watch.id().to_string()];
+        assert!(Command::new("kill").args(end).status().unwrap().success());
         let done = watch.wait_with_output().unwrap();
         assert_eq!(done.status.code(), None, "{}", stderr(&done));
         // The commands of the first look alone are echoed.
