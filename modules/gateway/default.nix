@@ -176,6 +176,17 @@ in
           (mkIf (owner != null && tunnelled) tunnelHost)
         ];
       };
+
+      # Told to reload before it has workers, nginx forgets that, and the certificate that has just come would not be
+      # served: it has not started until then.
+      systemd.services.nginx = {
+        serviceConfig.Type = lib.mkDefault "exec";
+        postStart = ''
+          while [[ -e /proc/$MAINPID && -z $(< /proc/$MAINPID/task/$MAINPID/children) ]]; do
+            sleep 0.1
+          done
+        '';
+      };
     }
 
     (mkIf public {

@@ -48,6 +48,9 @@ in
         workspace.wait_until_succeeds(f"journalctl --unit {order} | grep 'Failed to fetch certificates'", timeout=300)
         assert workspace.succeed("systemctl --failed --no-legend") == ""
 
+    with subtest("nginx has started when it can be told of a certificate, not before"):
+        workspace.succeed("systemctl restart nginx && grep . /proc/$(systemctl show --property MainPID --value nginx)/task/*/children")
+
     with subtest("it is placed again, by itself, until there is a certificate"):
         acme.start()
         acme.wait_for_unit("pebble.service")
