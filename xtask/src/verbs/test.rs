@@ -52,7 +52,12 @@ const LANES: [Lane; 6] = [
         by_default: true,
         hindrance: no_builds,
         // As `nix flake check`; but that holds all that it evaluates, which is more memory than most machines have.
-        steps: &[Steps::Known(evaluations), Steps::Each(CHECKS, 12)],
+        // The compilers take every core, so what they build comes first and alone.
+        steps: &[
+            Steps::Known(evaluations),
+            Steps::Known(|| vec![build(CHECKS, &["rust".to_owned()])]),
+            Steps::Each(CHECKS, 12),
+        ],
     },
     Lane {
         name: "terraform",
