@@ -178,11 +178,12 @@ in
       };
 
       # Told to reload before it has workers, nginx forgets that, and the certificate that has just come would not be
-      # served: it has not started until then.
+      # served: it has not started until then. One that has none after ten seconds is for others to judge.
       systemd.services.nginx = {
         serviceConfig.Type = lib.mkDefault "exec";
         postStart = ''
-          while [[ -e /proc/$MAINPID && -z $(< /proc/$MAINPID/task/$MAINPID/children) ]]; do
+          for _ in {1..100}; do
+            [[ -e /proc/$MAINPID && -z $(< /proc/$MAINPID/task/$MAINPID/children) ]] || break
             sleep 0.1
           done
         '';

@@ -96,6 +96,8 @@ in
         # Whatever may have come of the mount: never the folder on the boot disk.
         ConditionPathIsMountPoint = disk;
       };
+      # What it makes meanwhile in a folder would be hidden under the disk's.
+      after = [ "systemd-tmpfiles-setup.service" ];
       before = [
         "basic.target"
         "acme-setup.service"
@@ -126,6 +128,12 @@ in
               ++ lib.mapAttrsToList (name: folder: "${name}=${folder}") config.workspace.state
             );
         ExecStartPost = [
+          # What the system wants in those folders, on a disk that had none of it.
+          "-${config.systemd.package}/bin/systemd-tmpfiles --create ${
+            utils.escapeSystemdExecArgs (
+              map (folder: "--prefix=${folder}") (lib.attrValues config.workspace.state)
+            )
+          }"
           "${notice} disk-missing"
         ]
         # On a disk that came late: they have begun with what was not there yet.

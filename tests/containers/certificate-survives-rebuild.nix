@@ -85,6 +85,8 @@ in
       with subtest("another one with its disk has it, and orders none"):
           before = serial("old")
           old.shutdown()
+          # As from a system that did not know of it.
+          client.succeed("rm --recursive /tmp/shared/disk/acme/acme-challenge")
           new.start()
           wait_for_certificate("new")
           assert serial("new") == before
@@ -92,6 +94,7 @@ in
           new.succeed("systemctl start acme-order-renew-${domain}.service")
           assert orders() == ordered, orders()
           new.succeed("mountpoint /var/lib/acme", "mountpoint /var/lib/workspace-login")
+          new.succeed("test -d /var/lib/acme/acme-challenge")
 
       with subtest("and its owner is still signed in"):
           browser = browser_of("new")
