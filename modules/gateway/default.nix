@@ -183,7 +183,7 @@ in
         serviceConfig.Type = lib.mkDefault "exec";
         postStart = ''
           for _ in {1..100}; do
-            [[ -e /proc/$MAINPID && -z $(< /proc/$MAINPID/task/$MAINPID/children) ]] || break
+            [[ -e /proc/$MAINPID && -z $(< "/proc/$MAINPID/task/$MAINPID/children") ]] || break
             sleep 0.1
           done
         '';
