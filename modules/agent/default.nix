@@ -29,6 +29,7 @@ let
     trialSeconds = cfg.trialSeconds;
     rebootSeconds = cfg.rebootHours * 3600;
     idle = cfg.idle;
+    mayFail = config.workspace.unitsThatMayFail;
     checks = lib.mapAttrs (_name: check: {
       inherit (check) command timeoutSeconds;
     }) config.workspace.health.checks;
@@ -62,7 +63,8 @@ in
       default = { };
       description = ''
         What must be well for a new system to be kept, besides that no unit fails that did not
-        fail before and that the metadata server can be reached. A check that failed before the
+        fail before, but for {option}`workspace.unitsThatMayFail`, and that the metadata server
+        can be reached. A check that failed before the
         switch is not held against the new system.
       '';
       example = lib.literalExpression ''{ gpu.command = "''${config.hardware.nvidia.package.bin}/bin/nvidia-smi"; }'';

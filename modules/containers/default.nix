@@ -62,6 +62,8 @@ in
 
       virtualisation.docker = {
         enable = true;
+        # A machine that becomes somebody's workspace would keep the folder that it began with.
+        enableOnBoot = lib.mkDefault (owner != null);
         # Kept small by docker itself, and read by `docker logs`.
         logDriver = "local";
         autoPrune = {
@@ -86,6 +88,8 @@ in
         # or begun, and attached terminals end, while it restarts.
         restartIfChanged = false;
         unitConfig.RequiresMountsFor = mkIf cfg.onHomeDisk "/persist";
+        # The disk may come late.
+        wantedBy = mkIf cfg.onHomeDisk [ "workspace-disk.service" ];
       };
       # `docker system prune` removes stopped containers, and what was made in them.
       systemd.services.docker-prune.serviceConfig.ExecStart =

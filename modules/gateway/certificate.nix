@@ -78,6 +78,12 @@ in
       server = mkIf (cfg.acmeServer != null) cfg.acmeServer;
     };
 
+    # The name is not known everywhere when a machine becomes a workspace.
+    workspace.unitsThatMayFail = [
+      "${order}.service"
+      "workspace-acme-account.service"
+    ];
+
     systemd.services.${order} = lib.mkMerge [
       {
         # Without this the next try is tomorrow. The name may not be known everywhere in a

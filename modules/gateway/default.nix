@@ -180,6 +180,8 @@ in
       # Told to reload before it has workers, nginx forgets that, and the certificate that has just come would not be
       # served: it has not started until then. One that has none after ten seconds is for others to judge.
       systemd.services.nginx = {
+        # Whatever keeps it from starting may be mended, and nobody starts it then.
+        startLimitIntervalSec = lib.mkForce 0;
         serviceConfig.Type = lib.mkDefault "exec";
         postStart = ''
           for _ in {1..100}; do

@@ -60,6 +60,12 @@ in
     };
 
     fileSystems.${disk} = import ./file-system.nix cfg.device;
+    # Of a disk that cannot be used the login page tells.
+    workspace.unitsThatMayFail = [
+      "workspace-disk-format.service"
+      "systemd-fsck@${unitOf}.service"
+      "${utils.escapeSystemdPath disk}.mount"
+    ];
 
     # A disk that was made larger is used at once; the kernel sends word of it.
     services.udev.extraRules = ''
@@ -74,6 +80,8 @@ in
       };
       after = [ "${unitOf}.device" ];
       before = [ "systemd-fsck@${unitOf}.service" ];
+      # The mount goes when this is stopped, and with it the home.
+      restartIfChanged = false;
       serviceConfig = {
         Type = "oneshot";
         RemainAfterExit = true;

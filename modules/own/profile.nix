@@ -60,6 +60,12 @@ let
 in
 {
   config = mkIf (owner != null) {
+    # What cannot be had or kept is in a notice of theirs.
+    workspace.unitsThatMayFail = [
+      "workspace-profile-keep.service"
+      "workspace-profile-restore.service"
+    ];
+
     systemd.services.workspace-profile-restore = lib.recursiveUpdate common {
       description = "The owner's Nix profile on a machine built anew";
       wantedBy = [ begin ];

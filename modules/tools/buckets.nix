@@ -85,5 +85,6 @@ in
 
   config = lib.mkIf (buckets != { } && config.workspace.owner != null) {
     systemd.services = lib.mapAttrs' mount buckets;
+    workspace.unitsThatMayFail = map (name: "workspace-bucket-${name}.service") (lib.attrNames buckets);
   };
 }

@@ -136,6 +136,17 @@ in
       };
     };
 
+    unitsThatMayFail = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      description = ''
+        Units whose failure tells nothing of the system they are in: they need what others
+        grant or answer, and try again or say so elsewhere. Module `agent` does not hold them
+        against a new system.
+      '';
+      example = [ "nightly-backup.service" ];
+    };
+
     apps = mkOption {
       type = types.attrsOf (types.submodule server);
       default = { };

@@ -1,6 +1,6 @@
 # A machine that booted the image of a profile becomes a workspace by one metadata key: the owner's
 # account and the login come with the closure. Also before there is an OAuth client, which is
-# made by hand when there is a machine.
+# made by hand when there is a machine, and while no certificate can be had.
 { modules }:
 let
   domain = "alice.endpoints.acme-data-science.cloud.goog";
@@ -8,9 +8,8 @@ let
     login:
     { lib, ... }:
     {
-      # There is no certificate authority here.
-      systemd.services."acme-order-renew-${domain}".enable = lib.mkForce false;
-      systemd.timers."acme-renew-${domain}".enable = lib.mkForce false;
+      # As where the name is not known yet, and at once.
+      systemd.services."acme-order-renew-${domain}".script = lib.mkForce "exit 10";
       workspace = {
         owner = "alice@acme.example";
         inherit domain;
@@ -43,6 +42,7 @@ import ../common/fleet-of-one.nix {
         assert running() == booting() == SYSTEMS["password"]
         assert workspace.succeed("id --user alice") == "1000\n"
         assert "type=\"password\"" in sign_in(), sign_in()
+        assert workspace.succeed("systemctl show --property SubState --value acme-order-renew-${domain}") == "auto-restart\n"
 
     with subtest("also with google's login, before there is an OAuth client"):
         upload("google")

@@ -27,6 +27,9 @@ pub struct Config {
     pub reboot_seconds: u64,
     /// Succeeds when nobody is at work.
     pub idle: PathBuf,
+    /// Units whose failure tells nothing of a system.
+    #[serde(default)]
+    pub may_fail: Vec<String>,
     /// Succeed when something is as it should be.
     pub checks: BTreeMap<String, Check>,
 }

@@ -95,6 +95,24 @@ impl Host {
                 .map(|line| line.trim().to_owned()),
         })
     }
+
+    /// The units that have failed, or are failing again and again, and should not.
+    fn failed_units(&self) -> Result<Vec<String>> {
+        let text = process::read("systemctl", |systemctl| {
+            systemctl.args(["list-units", "--state=failed,auto-restart", "--plain"]);
+            systemctl.args(["--no-legend", "--no-pager"]);
+        })?;
+        // Neither of these tells how well a system is.
+        let ours = [switch::UNIT, own::UNIT];
+        let may_fail = |unit: &str| self.config.may_fail.iter().any(|name| name == unit);
+        let units = text
+            .lines()
+            .filter_map(|line| line.split_whitespace().next());
+        Ok(units
+            .filter(|unit| !ours.contains(unit) && !may_fail(unit))
+            .map(|unit| format!("unit {unit}: it failed"))
+            .collect())
+    }
 }
 
 impl World for Host {
@@ -123,10 +141,8 @@ impl World for Host {
         if let Err(problem) = self.metadata.reach() {
             problems.push(format!("network: {problem}"));
         }
-        match failed_units() {
-            Ok(units) => {
-                problems.extend(units.iter().map(|unit| format!("unit {unit}: it failed")))
-            }
+        match self.failed_units() {
+            Ok(units) => problems.extend(units),
             Err(error) => problems.push(format!("systemd: {}", error.what)),
         }
         for (name, check) in &self.config.checks {
@@ -193,15 +209,13 @@ impl World for Host {
         ))
     }
 
-    fn activate(&mut self, system: &System) -> Result<()> {
-        switch::activate(system).map_err(|mut error| {
-            if let Ok(units) = failed_units()
-                && !units.is_empty()
-            {
-                error.what.push_str(&format!(": {}", units.join(", ")));
-            }
-            error
-        })
+    fn activate(&mut self, system: &System) -> Result<Vec<String>> {
+        if switch::activate(system)? {
+            return Ok(Vec::new());
+        }
+        // The new one knows which may fail.
+        self.refresh()?;
+        self.failed_units()
     }
 
     fn commit(&mut self, system: &System, instead_of: Option<&System>) -> Result<()> {
@@ -299,21 +313,6 @@ fn says_why(line: &str) -> bool {
 }
 
 /// Those that failed, and those that fail again and again.
-fn failed_units() -> Result<Vec<String>> {
-    let text = process::read("systemctl", |systemctl| {
-        systemctl.args(["list-units", "--state=failed,auto-restart", "--plain"]);
-        systemctl.args(["--no-legend", "--no-pager"]);
-    })?;
-    let units = text
-        .lines()
-        .filter_map(|line| line.split_whitespace().next());
-    Ok(units
-        // Neither tells how well a system is.
-        .filter(|unit| ![switch::UNIT, own::UNIT].contains(unit))
-        .map(str::to_owned)
-        .collect())
-}
-
 pub(crate) fn system_at(link: &str) -> Result<System> {
     let path = Path::new(link);
     let target = fs::canonicalize(path).map_err(|cause| Error::file(path, &cause))?;

@@ -31,8 +31,9 @@ pub trait World {
 
     /// Gets a system and all that it needs into the store, its signatures verified.
     fn fetch(&mut self, system: &System) -> Result<()>;
-    /// Activates a system, leaving alone what boots.
-    fn activate(&mut self, system: &System) -> Result<()>;
+    /// Activates a system, leaving alone what boots. Says what is wrong with its units, as `problems` does, if
+    /// not all came up.
+    fn activate(&mut self, system: &System) -> Result<Vec<String>>;
     /// Makes a system the one that boots, in the profile and in the boot menu. What was tried
     /// instead of it is not kept as a generation to go back to.
     fn commit(&mut self, system: &System, instead_of: Option<&System>) -> Result<()>;
@@ -124,13 +125,16 @@ impl Machine {
             Phase::Testing => {
                 self.healthy = None;
                 world.say(&format!("activating {}", task.new));
-                match world.activate(&task.new) {
-                    Ok(()) => {
-                        let since = world.now();
-                        go(world, journal, task, Phase::Watching { since })
-                    }
-                    Err(error) => turn_back(world, journal, task, error.what),
+                let problems = match world.activate(&task.new) {
+                    // They may have failed before as well.
+                    Ok(failed) => news(&failed, &task.known),
+                    Err(error) => vec![error.what],
+                };
+                if problems.is_empty() {
+                    let since = world.now();
+                    return go(world, journal, task, Phase::Watching { since });
                 }
+                turn_back(world, journal, task, problems.join("; "))
             }
             Phase::Watching { since } => self.watch(world, journal, task, since),
             Phase::Committing => match world.commit(&task.new, None) {

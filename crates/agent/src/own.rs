@@ -120,8 +120,8 @@ pub trait Ground {
     fn wait_for_turn(&mut self) -> Result<bool>;
     /// Evaluates and builds, while others may change the system.
     fn build(&mut self, layer: &Layer) -> std::result::Result<System, Fault>;
-    /// Activates a system, leaving alone what boots.
-    fn activate(&mut self, system: &System) -> Result<()>;
+    /// Activates a system, leaving alone what boots. Says what is wrong with its units, if not all came up.
+    fn activate(&mut self, system: &System) -> Result<Vec<String>>;
     /// What is wrong with the machine, one line each.
     fn problems(&mut self) -> Vec<String>;
     /// Watches the machine until it is well for some time, or not within a longer one; what is wrong then and was not known.
@@ -321,12 +321,16 @@ fn attempt(ground: &mut impl Ground, state: &mut State, layer: Layer) -> Result<
     ground.say(&format!("trying {system}"));
     let activated = ground.activate(&system);
     let problems = match &activated {
-        Ok(()) => ground.watch(&known),
+        // They may have failed before as well.
+        Ok(failed) => match news(failed, &known) {
+            none if none.is_empty() => ground.watch(&known),
+            some => some,
+        },
         Err(_) => news(&ground.problems(), &known),
     };
     match activated {
-        Ok(()) if ground.running()? != system => Ok(Outcome::Superseded),
-        Ok(()) if problems.is_empty() => Ok(Outcome::Healthy(Layered { layer, system })),
+        Ok(_) if ground.running()? != system => Ok(Outcome::Superseded),
+        Ok(_) if problems.is_empty() => Ok(Outcome::Healthy(Layered { layer, system })),
         Err(error) if problems.is_empty() => failed(layer, error.what, false),
         _ => failed(layer, problems.join("; "), false),
     }
@@ -462,10 +466,11 @@ mod tests {
             }
             Ok(layered(&layer.deployed, layer.module))
         }
-        fn activate(&mut self, system: &System) -> Result<()> {
+        fn activate(&mut self, system: &System) -> Result<Vec<String>> {
             self.step()?;
             self.running = system.clone();
-            self.step()
+            self.step()?;
+            Ok(vec!["old: fails at each switch".into()])
         }
         fn problems(&mut self) -> Vec<String> {
             let fault = self.fault().map(str::to_owned);

@@ -20,13 +20,13 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How long systemd may give no answer: a switch makes it execute itself anew.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Activates a system without making it the one that boots.
+/// Activates a system without making it the one that boots. Says whether all its units came up.
 ///
 /// An activation of the same system that is under way, or that ended unseen, is taken for this one.
 ///
 /// # Errors
-/// The switch failed, or units of it did.
-pub fn activate(system: &System) -> Result<()> {
+/// The switch failed.
+pub fn activate(system: &System) -> Result<bool> {
     let mut unit = Unit::look()?;
     while unit.runs() && unit.description != description(system) {
         thread::sleep(PAUSE);
@@ -150,11 +150,11 @@ impl Unit {
         matches!(self.active.as_str(), "active" | "failed")
     }
 
-    fn result(&self) -> Result<()> {
+    fn result(&self) -> Result<bool> {
         let what = match (self.result.as_str(), self.status.as_str()) {
-            ("success", "0") => return Ok(()),
+            ("success", "0") => return Ok(true),
             // Documented in nixpkgs' switch-to-configuration.
-            ("exit-code", "4") => "units of the new system failed to start".to_owned(),
+            ("exit-code", "4") => return Ok(false),
             ("timeout", _) => format!("the switch took longer than {LIMIT}"),
             ("exit-code", status) => format!("the switch failed with status {status}"),
             (result, _) => format!("the switch ended by {result}"),
@@ -173,8 +173,8 @@ mod tests {
             let text = format!("Result={result}\nActiveState=failed\nExecMainStatus={status}\n");
             Unit::parse(&text).result().map_err(|error| error.what)
         };
-        assert_eq!(of("success", "0"), Ok(()));
-        assert!(of("exit-code", "4").unwrap_err().contains("units"));
+        assert_eq!(of("success", "0"), Ok(true));
+        assert_eq!(of("exit-code", "4"), Ok(false));
         assert!(of("exit-code", "1").unwrap_err().contains("status 1"));
         assert!(of("timeout", "15").unwrap_err().contains("longer"));
         assert!(of("signal", "9").unwrap_err().contains("signal"));

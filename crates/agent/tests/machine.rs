@@ -73,6 +73,8 @@ struct Fake {
     journal: String,
     rebooting: bool,
     idle: bool,
+    /// Whether a unit has always failed, and does again at each switch.
+    worn: bool,
     /// So many things it does until it is killed.
     fuse: Option<u32>,
     done: u32,
@@ -110,6 +112,7 @@ impl Fake {
             journal: "{\"wanted\":null,\"task\":null,\"refused\":null}".into(),
             rebooting: false,
             idle: true,
+            worn: false,
             fuse: None,
             done: 0,
             reboots_at: Vec::new(),
@@ -174,9 +177,9 @@ impl World for Fake {
     fn problems(&mut self) -> Vec<String> {
         self.tick();
         let bad = !self.natures[self.running].healthy;
-        bad.then(|| "unit app.service failed".to_owned())
-            .into_iter()
-            .collect()
+        let bad = bad.then(|| "unit app.service: it failed".to_owned());
+        let worn = self.worn.then(|| "unit worn.service: it failed".to_owned());
+        bad.into_iter().chain(worn).collect()
     }
 
     fn idle(&mut self) -> bool {
@@ -210,7 +213,7 @@ impl World for Fake {
         Ok(())
     }
 
-    fn activate(&mut self, system: &System) -> Result<()> {
+    fn activate(&mut self, system: &System) -> Result<Vec<String>> {
         self.tick();
         assert!(
             self.store.contains(&number(system)),
@@ -220,9 +223,9 @@ impl World for Fake {
         self.time += 5;
         self.tick();
         if self.natures[self.running].activates {
-            Ok(())
+            Ok(self.problems())
         } else {
-            Err(failure("units of the new system failed to start"))
+            Err(failure("the switch failed with status 1"))
         }
     }
 
@@ -327,6 +330,28 @@ fn a_good_system_is_committed_after_its_grace_time() {
 }
 
 #[test]
+fn units_that_fail_at_the_switch_count_if_they_had_not_failed_before() {
+    let bad = Nature {
+        healthy: false,
+        ..GOOD
+    };
+    for (nature, stands) in [(GOOD, true), (bad, false)] {
+        let mut fake = Fake::new(&[GOOD, nature]);
+        fake.worn = true;
+        fake.want(1);
+        let begun = fake.time;
+        run(&mut fake);
+        let refused = is_whole(&fake).refused.map(|refused| refused.reason);
+        assert_eq!(fake.running == 1, stands);
+        let reason = (!stands).then(|| "unit app.service: it failed".to_owned());
+        assert_eq!(refused, reason);
+        if !stands {
+            assert!(fake.time < begun + PATIENCE.grace, "waited for the worse");
+        }
+    }
+}
+
+#[test]
 fn a_bad_system_is_left_and_the_reason_said() {
     let unhealthy = Nature {
         healthy: false,
@@ -343,7 +368,7 @@ fn a_bad_system_is_left_and_the_reason_said() {
     for (nature, reason) in [
         (large, "no space"),
         (unhealthy, "app.service"),
-        (dead, "failed to start"),
+        (dead, "status 1"),
     ] {
         let mut fake = Fake::new(&[GOOD, nature]);
         fake.want(1);

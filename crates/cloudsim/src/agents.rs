@@ -305,12 +305,12 @@ impl machine::World for Insides {
         }
     }
 
-    fn activate(&mut self, system: &System) -> agent::Result<()> {
+    fn activate(&mut self, system: &System) -> agent::Result<Vec<String>> {
         self.running = system.clone();
-        match self.trouble(system) {
-            Some(Trouble::Unit) => Err(failure("units of the new system failed: app.service")),
-            _ => Ok(()),
-        }
+        Ok(match self.trouble(system) {
+            Some(Trouble::Unit) => vec!["unit app.service: it failed".to_owned()],
+            _ => Vec::new(),
+        })
     }
 
     fn commit(&mut self, system: &System, _: Option<&System>) -> agent::Result<()> {

@@ -306,7 +306,7 @@ impl Ground for Own {
         }
     }
 
-    fn activate(&mut self, system: &System) -> Result<()> {
+    fn activate(&mut self, system: &System) -> Result<Vec<String>> {
         self.host.activate(system)
     }
 
