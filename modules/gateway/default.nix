@@ -170,6 +170,9 @@ in
         recommendedOptimisation = true;
         recommendedTlsSettings = true;
         serverTokens = false;
+        # A reload would keep the placeholder in place of a certificate that came within the same second: the file is
+        # written over, and nginx goes by its inode and the seconds of its time.
+        appendConfig = "ssl_object_cache_inheritable off;";
         appendHttpConfig = lib.mkMerge [
           (mkIf (public || private) foreignPages)
           (mkIf public withoutSession)

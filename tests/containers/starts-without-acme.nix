@@ -9,13 +9,16 @@ in
 
   containers.acme = ../common/certificate-authority.nix;
 
-  containers.workspace = {
-    imports = [
-      modules.gateway
-      ../common/password-login.nix
-      ../common/orders-certificate.nix
-    ];
-  };
+  containers.workspace =
+    { pkgs, ... }:
+    {
+      imports = [
+        modules.gateway
+        ../common/password-login.nix
+        ../common/orders-certificate.nix
+      ];
+      environment.systemPackages = [ pkgs.openssl ];
+    };
 
   containers.client =
     { containers, pkgs, ... }:
@@ -50,6 +53,17 @@ in
 
     with subtest("nginx has started when it can be told of a certificate, not before"):
         workspace.succeed("systemctl restart nginx && grep . /proc/$(systemctl show --property MainPID --value nginx)/task/*/children")
+
+    with subtest("one is served after a reload, however soon it followed another"):
+        workspace.succeed(
+            "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=${domain}/O=another -keyout /tmp/key.pem -out /tmp/fullchain.pem"
+        )
+        for file in ["key.pem", "fullchain.pem"]:
+            old = f"/var/lib/acme/${domain}/{file}"
+            # Written over, as the service does it.
+            workspace.succeed(f"touch --reference {old} /tmp/{file} && cp --preserve=timestamps /tmp/{file} {old}")
+        workspace.succeed("systemctl reload nginx")
+        client.wait_until_succeeds("openssl s_client -connect ${domain}:443 -servername ${domain} </dev/null 2>/dev/null | openssl x509 -noout -issuer | grep another", timeout=30)
 
     with subtest("it is placed again, by itself, until there is a certificate"):
         acme.start()
