@@ -60,16 +60,9 @@ fn evaluations() -> Vec<String> {
     vec![all("packages"), all("devShells"), formatter]
 }
 
-/// What comes before the rest of the checks.
-fn begin_of_nix() -> Vec<String> {
-    let mut calls = evaluations();
-    calls.push(build(&format!("{CHECKS}.rust")));
-    calls.push(list(CHECKS));
-    calls
-}
-
 fn nix_calls() -> Vec<String> {
-    let mut calls = begin_of_nix();
+    let mut calls = evaluations();
+    calls.push(list(CHECKS));
     calls.push(build(&format!("{CHECKS}.boots {CHECKS}.wakes")));
     calls
 }
@@ -262,7 +255,8 @@ fn json_is_one_object() {
 fn dry_run_prints_the_commands_and_runs_none() {
     let world = world();
     let done = world.xtask(&["test", "--dry-run", "--lane", "rust", "--lane", "nix"]);
-    let mut nix = begin_of_nix();
+    let mut nix = evaluations();
+    nix.push(list(CHECKS));
     nix.push(build(&format!("{CHECKS}.NAME")));
     let nix = nix.join("\n").replace(
         "builtins.mapAttrs (_: output: output.drvPath)",

@@ -52,12 +52,7 @@ const LANES: [Lane; 6] = [
         by_default: true,
         hindrance: no_builds,
         // As `nix flake check`; but that holds all that it evaluates, which is more memory than most machines have.
-        // The compilers take every core, so what they build comes first and alone.
-        steps: &[
-            Steps::Known(evaluations),
-            Steps::Known(|| vec![build(CHECKS, &["rust".to_owned()])]),
-            Steps::Each(CHECKS, 12),
-        ],
+        steps: &[Steps::Known(evaluations), Steps::Each(CHECKS, 12)],
     },
     Lane {
         name: "terraform",
