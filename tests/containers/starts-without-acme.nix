@@ -33,8 +33,10 @@ in
   testScript = builtins.readFile ../common/browser.py + ''
     order = "acme-order-renew-${domain}.service"
 
+    ISSUER = "openssl s_client -connect ${domain}:443 -servername ${domain} </dev/null 2>/dev/null | openssl x509 -noout -issuer"
+
     def issuer():
-        return client.succeed("openssl s_client -connect ${domain}:443 -servername ${domain} </dev/null 2>/dev/null | openssl x509 -noout -issuer")
+        return client.succeed(ISSUER)
 
     workspace.start()
     client.start()
@@ -63,7 +65,7 @@ in
             # Written over, as the service does it.
             workspace.succeed(f"touch --reference {old} /tmp/{file} && cp --preserve=timestamps /tmp/{file} {old}")
         workspace.succeed("systemctl reload nginx")
-        client.wait_until_succeeds("openssl s_client -connect ${domain}:443 -servername ${domain} </dev/null 2>/dev/null | openssl x509 -noout -issuer | grep another", timeout=30)
+        client.wait_until_succeeds(f"{ISSUER} | grep another", timeout=30)
 
     with subtest("it is placed again, by itself, until there is a certificate"):
         acme.start()
